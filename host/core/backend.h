@@ -1,0 +1,74 @@
+/* backend.h - what a backend is: device plumbing behind one small table. A backend knows devices,
+ * modules and queues; it knows no scheme, rule or layout. To add one: CONTRIBUTING.md. */
+#ifndef NIB_CORE_BACKEND_H
+#define NIB_CORE_BACKEND_H
+
+#include "kernel.h"
+
+typedef struct nib_backend {
+    const char *name;
+    int numbered;    /* devices are "name:N"; 0: there is one, "name" */
+    int host_memory; /* kernels take host pointers */
+
+    /* How many devices there are; 0 where the driver is absent. Never fails; nib_backend_note says
+     * why there are none. */
+    int (*count)(void);
+    /* Describes device `index`. Fast: no compilation. */
+    nib_status (*describe)(int index, nib_device_info *info_ret);
+
+    /* impl_ret: the backend's own state of a context. */
+    nib_status (*open)(int index, const nib_options *options, void **impl_ret);
+    void (*close)(void *impl);
+    uint32_t (*features)(void *impl); /* feature bits for kernel rows */
+
+    nib_status (*stream_open)(void *impl, void **queue_ret);
+    void (*stream_close)(void *impl, void *queue);
+    nib_status (*sync)(void *impl, void *queue);
+
+    nib_status (*alloc)(void *impl, size_t bytes, void **handle_ret);
+    void (*free)(void *impl, void *handle);
+    nib_status (*upload)(void *impl, void *queue, nib_mem dst, const void *src, size_t bytes);
+    nib_status (*download)(void *impl, void *queue, void *dst, nib_mem src, size_t bytes);
+
+    /* Runs the kernel's launches in stream order. `items` > 0 for the first. */
+    nib_status (*launch)(void *impl, void *queue, const nib_kernel *kernel,
+                         const nib_request *request);
+
+    const nib_kernel
+        *kernels; /* best first within an operation; the last row of each has no condition */
+    size_t kernel_count;
+} nib_backend;
+
+/* The backends, in the order in which "auto" prefers their devices. */
+#define NIB_BACKENDS(X) X(cpu) X(ref) X(opencl)
+#define X(name) extern const nib_backend nib_backend_##name;
+NIB_BACKENDS(X)
+#undef X
+
+struct nib_ctx {
+    const nib_backend *backend;
+    void *impl;
+    uint32_t features;
+    nib_device_info info;
+};
+
+struct nib_stream {
+    nib_ctx *ctx;
+    void *queue;
+};
+
+/* The first kernel row of the context's backend that accepts the request, or the row that `forced`
+ * (a name) or NIBBLE_KERNEL names. E_UNSUPPORTED with the first refusal of each row in
+ * nib_last_error. host/core/plan.c. */
+nib_status nib_plan(const nib_ctx *ctx, const nib_request *request, const char *forced,
+                    const nib_kernel **kernel_ret);
+
+/* Why a row refuses a request: a static text, or NULL where it accepts. */
+const char *nib_kernel_refusal(const nib_kernel *kernel, uint32_t features,
+                               const nib_request *request);
+
+/* Plans and launches a validated request; what every public operation ends in, and what tests call
+ * to force a row. */
+nib_status nib_run(nib_stream *stream, const nib_request *request, const char *forced);
+
+#endif

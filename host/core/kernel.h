@@ -1,0 +1,83 @@
+/* kernel.h - operations, requests and kernel rows: what the planner matches and what a backend
+ * launches. */
+#ifndef NIB_CORE_KERNEL_H
+#define NIB_CORE_KERNEL_H
+
+#include "../../include/nibble.h"
+#include "../../kernels/common/args.h"
+
+/* Operations. A request names one; each backend has at least one row for each whose condition is
+ * always met. */
+#define NIB_OPS(X)                                                                                 \
+    X(RANGES, "ranges")                                                                            \
+    X(QUANTIZE, "quantize")                                                                        \
+    X(DEQUANTIZE, "dequantize")                                                                    \
+    X(REPACK, "repack")                                                                            \
+    X(CONVERT, "convert")                                                                          \
+    X(ERRORS, "errors")                                                                            \
+    X(HISTOGRAM, "histogram")
+
+typedef enum nib_op {
+#define X(ID, name) NIB_OP_##ID,
+    NIB_OPS(X)
+#undef X
+        NIB_OP_COUNT
+} nib_op;
+
+/* A validated call: complete numbers, and spans that are in bounds, aligned and do not overlap. */
+typedef struct nib_request {
+    nib_op op;
+    nib_args args;
+    nib_mem span[NIB_SPANS];
+} nib_request;
+
+/* What one work item of a launch is; nib_item_count says how many a request has. */
+typedef enum nib_item {
+    NIB_ITEM_NONE = 0, /* no launch */
+    NIB_ITEM_CELL,     /* one scale: period * scale_cols */
+    NIB_ITEM_ROW,      /* one row of the matrix */
+    NIB_ITEM_RUN, /* 32 elements of a row, which are a whole number of bytes: rows * ceil(cols / 32)
+                   */
+    NIB_ITEM_BLOCK, /* one error block: rows * segments * segment_blocks */
+    NIB_ITEM_CHUNK, /* 1024 consecutive elements, rows ignored */
+    NIB_ITEM_BYTE,  /* one byte of the `other` plane */
+    NIB_ITEM_ALL,   /* everything: one item */
+} nib_item;
+
+int64_t nib_item_count(nib_item item, const nib_args *args);
+
+/* A kernel that runs on the host: items begin..end-1. Spans that a request lacks are NULL. */
+typedef void nib_host_kernel(void *const span[NIB_SPANS], const nib_args *args, nib_i64 begin,
+                             nib_i64 end);
+
+typedef struct nib_launch {
+    nib_item item;
+    nib_host_kernel *host; /* cpu, ref */
+    const char *entry;     /* opencl, cuda: the entry point's name */
+    const char *module;    /* opencl, cuda: the source file's stem */
+} nib_launch;
+
+#define NIB_BIT(n) (UINT32_C(1) << (n))
+#define NIB_ANY UINT32_MAX
+
+/* Conditions on the grid and the planes, all of which must hold. */
+enum {
+    NIB_IF_ROWS = 1 << 0,    /* every row has its own scales: period == rows */
+    NIB_IF_CODES = 1 << 1,   /* errors against codes; without it, against either */
+    NIB_IF_PLAIN = 1 << 2,   /* errors against plain elements */
+    NIB_IF_GROUP8 = 1 << 3,  /* group % 8 == 0, or one group per row */
+    NIB_IF_GROUP32 = 1 << 4, /* group % 32 == 0, or one group per row */
+};
+
+/* A kernel row. Masks have bit n for number n: bits of a code, element types, offsets. The name is
+ * "<backend>.<op>.<what>", with ".<feature>" where there is one. */
+typedef struct nib_kernel {
+    const char *name;
+    nib_op op;
+    uint32_t bits, x_types, y_types, scale_types, offsets;
+    uint32_t conditions;  /* NIB_IF_* */
+    uint32_t features;    /* the backend's own feature bits that the device must have */
+    nib_launch launch[2]; /* in order */
+} nib_kernel;
+
+#endif

@@ -1,0 +1,91 @@
+/* plan.c - the only dispatcher: walks the backend's kernel rows, best first, and takes the first
+ * that accepts. */
+#include "backend.h"
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int64_t nib_item_count(nib_item item, const nib_args *a)
+{
+    switch (item) {
+    case NIB_ITEM_NONE: return 0;
+    case NIB_ITEM_CELL: return a->period * a->scale_cols;
+    case NIB_ITEM_ROW: return a->rows;
+    case NIB_ITEM_RUN: return a->rows * nib_ceil_div(a->cols, 32);
+    case NIB_ITEM_BLOCK:
+        return a->segment ? a->rows * nib_ceil_div(a->cols, a->segment) * a->segment_blocks : 0;
+    case NIB_ITEM_CHUNK: return nib_ceil_div(a->rows * a->cols, 1024);
+    case NIB_ITEM_BYTE: return a->other.streams * a->other.pitch;
+    case NIB_ITEM_ALL: return 1;
+    }
+    return 0;
+}
+
+static int accepts(uint32_t mask, int number)
+{
+    return mask == NIB_ANY || (number >= 0 && number < 32 && (mask >> number & 1));
+}
+
+static int group_is_multiple(const nib_args *a, int64_t of)
+{
+    return a->group == a->cols || a->group % of == 0;
+}
+
+const char *nib_kernel_refusal(const nib_kernel *k, uint32_t features, const nib_request *r)
+{
+    const nib_args *a = &r->args;
+    if (k->op != r->op) return "another operation";
+    if ((k->features & features) != k->features) return "the device lacks the feature";
+    if (!accepts(k->bits, a->bits)) return "bits";
+    if (!accepts(k->x_types, a->x_type)) return "type of x";
+    if (!accepts(k->y_types, a->y_type)) return "type of y";
+    if (!accepts(k->scale_types, a->scale_type)) return "type of the scales";
+    if (!accepts(k->offsets, a->offset)) return "offset";
+    if ((k->conditions & NIB_IF_ROWS) && a->period != a->rows) return "scales shared between rows";
+    if ((k->conditions & NIB_IF_CODES) && !a->bits) return "plain elements";
+    if ((k->conditions & NIB_IF_PLAIN) && a->bits) return "codes";
+    if ((k->conditions & NIB_IF_GROUP8) && !group_is_multiple(a, 8))
+        return "group is no multiple of 8";
+    if ((k->conditions & NIB_IF_GROUP32) && !group_is_multiple(a, 32))
+        return "group is no multiple of 32";
+    return NULL;
+}
+
+nib_status nib_plan(const nib_ctx *ctx, const nib_request *request, const char *forced,
+                    const nib_kernel **kernel_ret)
+{
+    const nib_backend *backend = ctx->backend;
+    const char *environment = forced ? NULL : nib_env_get(NIB_ENV_KERNEL);
+    char reasons[512] = "";
+    int named = 0; /* NIBBLE_KERNEL names a row of this operation */
+    for (size_t i = 0; environment && i < backend->kernel_count; i++)
+        named |=
+            backend->kernels[i].op == request->op && !strcmp(backend->kernels[i].name, environment);
+    if (named) forced = environment;
+    for (size_t i = 0; i < backend->kernel_count; i++) {
+        const nib_kernel *kernel = &backend->kernels[i];
+        if (kernel->op != request->op || (forced && strcmp(kernel->name, forced))) continue;
+        const char *refusal = nib_kernel_refusal(kernel, ctx->features, request);
+        if (!refusal) {
+            *kernel_ret = kernel;
+            return NIB_OK;
+        }
+        size_t used = strlen(reasons);
+        snprintf(reasons + used, sizeof reasons - used, "%s%s: %s", used ? "; " : "", kernel->name,
+                 refusal);
+    }
+    if (!reasons[0])
+        return NIB_FAIL(NIB_E_UNSUPPORTED, "%s: no kernel is named %s", backend->name,
+                        forced ? forced : "so");
+    return NIB_FAIL(NIB_E_UNSUPPORTED, "no kernel of %s accepts this (%d bits): %s", ctx->info.name,
+                    request->args.bits, reasons);
+}
+
+nib_status nib_run(nib_stream *stream, const nib_request *request, const char *forced)
+{
+    const nib_kernel *kernel;
+    NIB_TRY(nib_plan(stream->ctx, request, forced, &kernel));
+    if (nib_item_count(kernel->launch[0].item, &request->args) == 0) return NIB_OK;
+    return stream->ctx->backend->launch(stream->ctx->impl, stream->queue, kernel, request);
+}

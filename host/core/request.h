@@ -1,0 +1,33 @@
+/* request.h - turning a public call's arguments into a validated request (kernel.h). */
+#ifndef NIB_CORE_REQUEST_H
+#define NIB_CORE_REQUEST_H
+
+#include "backend.h"
+
+/* Each fills a whole request or fails with the argument's name, its value and the rule it breaks.
+ * The parameters are those of the public functions in nibble.h. */
+nib_status nib_request_ranges(const nib_ctx *ctx, const nib_grid *grid, nib_dtype type, nib_mem x,
+                              nib_nonfinite nonfinite, nib_mem ranges, nib_mem report,
+                              nib_request *request_ret);
+nib_status nib_request_quantize(const nib_ctx *ctx, const nib_quant *quant, nib_dtype type,
+                                nib_mem x, nib_nonfinite nonfinite,
+                                const nib_mem planes[NIB_PLANES], nib_mem report,
+                                nib_request *request_ret);
+nib_status nib_request_dequantize(const nib_ctx *ctx, const nib_quant *quant,
+                                  const nib_mem planes[NIB_PLANES], nib_dtype type, nib_mem y,
+                                  nib_request *request_ret);
+nib_status nib_request_repack(const nib_ctx *ctx, const nib_quant *quant, nib_plane plane,
+                              nib_mem src, nib_layout layout, nib_mem dst,
+                              nib_request *request_ret);
+nib_status nib_request_convert(const nib_ctx *ctx, int64_t count, nib_dtype src_type, nib_mem src,
+                               nib_dtype dst_type, nib_mem dst, nib_request *request_ret);
+nib_status nib_request_errors(const nib_ctx *ctx, const nib_quant *quant, nib_dtype type, nib_mem x,
+                              const nib_mem planes[NIB_PLANES], int64_t segment, nib_mem blocks,
+                              nib_request *request_ret);
+nib_status nib_request_errors_plain(const nib_ctx *ctx, int64_t rows, int64_t cols,
+                                    nib_dtype x_type, nib_mem x, nib_dtype y_type, nib_mem y,
+                                    int64_t segment, nib_mem blocks, nib_request *request_ret);
+nib_status nib_request_histogram(const nib_ctx *ctx, const nib_quant *quant, nib_mem codes,
+                                 nib_mem counts, nib_request *request_ret);
+
+#endif

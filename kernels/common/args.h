@@ -1,0 +1,63 @@
+/* args.h - the numbers of one launch, the same 184 bytes in C, OpenCL and CUDA; each backend passes
+ * it by value beside the six spans below. Only host/core/request.c fills it. */
+#ifndef NIB_ARGS_H
+#define NIB_ARGS_H
+
+#include "prelude.h"
+
+/* The spans of a launch, in argument order, by role. */
+enum {
+    NIB_X = 0,     /* elements in: what is quantized, measured, converted */
+    NIB_CODES = 1, /* the codes plane; of repack: the source plane */
+    NIB_SCALES = 2,
+    NIB_OFFSETS = 3, /* zeros or mins */
+    NIB_Y = 4, /* elements out of dequantize and convert; the other side of errors; the target plane
+                  of repack */
+    NIB_OUT = 5,    /* ranges, error blocks, counts, or the report of quantize */
+    NIB_REPORT = 6, /* the report of ranges and quantize, or absent */
+    NIB_SPANS = 7
+};
+
+/* Names of the enums' numbers for OpenCL and CUDA, which cannot include nibble.h. Asserted equal in
+ * request.c. */
+enum { NIB_T_F32 = 1, NIB_T_F16 = 2, NIB_T_BF16 = 3 };
+enum { NIB_O_NONE = 0, NIB_O_ZERO = 1, NIB_O_MIN = 2 };
+enum { NIB_N_ERROR = 0, NIB_N_ZERO = 1, NIB_N_SATURATE = 2 };
+enum { NIB_RANGE_ABS, NIB_RANGE_SIGNED, NIB_RANGE_SPAN0, NIB_RANGE_SPAN };
+enum { NIB_DIVISOR_HALF, NIB_DIVISOR_FULL, NIB_DIVISOR_SIGNED, NIB_DIVISOR_LEVELS };
+enum { NIB_EMPTY_ZERO, NIB_EMPTY_EPS };
+enum { NIB_AXIS_COLS, NIB_AXIS_ROWS };
+enum { NIB_WORDS_ROW, NIB_WORDS_STRIDED };
+
+/* Where the bits of an integer plane of [rows, cols] elements lie: the layout row, with its numbers
+ * worked out. */
+typedef struct nib_place {
+    nib_i64 streams; /* how many bit streams */
+    nib_i64 length;  /* elements in each */
+    nib_i64 pitch;   /* bytes of each, rounded up as the layout says */
+    nib_i32
+        axis; /* NIB_AXIS_COLS: stream = row, index = column; NIB_AXIS_ROWS: the other way round */
+    nib_i32 strided; /* 1: 32-bit word w of stream s is word w * streams + s of the plane */
+    nib_i32 width;   /* bits an element takes */
+    nib_i32 flip;    /* xor of each element: 0, or 1 << (width - 1) */
+} nib_place;
+
+typedef struct nib_args {
+    nib_i64 rows, cols;     /* the matrix */
+    nib_i64 period, group;  /* nib_grid */
+    nib_i64 scale_cols;     /* ceil(cols / group) */
+    nib_i64 segment;        /* errors: nib_error_blocks' segment */
+    nib_i64 segment_blocks; /* blocks of 1024 in one segment */
+    nib_place codes; /* quantize, dequantize, errors, histogram; the source plane of repack */
+    nib_place other; /* the zeros plane; the target plane of repack */
+    nib_i32 bits;    /* of a code; 0 for errors against plain elements */
+    nib_i32 x_type, y_type;             /* NIB_T_* */
+    nib_i32 scale_type;                 /* NIB_T_* */
+    nib_i32 offset;                     /* NIB_O_* */
+    nib_i32 range, divisor, low, empty; /* the rule's columns */
+    nib_i32 nonfinite;                  /* NIB_N_* */
+    nib_i32 has_report;                 /* NIB_REPORT is there */
+    nib_i32 reserved;
+} nib_args;
+
+#endif
