@@ -48,10 +48,7 @@ nib_status nib_host_stream_open(void *impl, void **queue_ret)
     return NIB_OK;
 }
 
-void nib_host_stream_close(void *impl, void *queue)
-{
-    (void)impl, (void)queue;
-}
+void nib_host_stream_close(void *impl, void *queue) { (void)impl, (void)queue; }
 
 nib_status nib_host_sync(void *impl, void *queue)
 {
@@ -75,10 +72,7 @@ uint32_t nib_fp_enter(void)
     return saved;
 }
 
-void nib_fp_leave(uint32_t saved)
-{
-    _mm_setcsr(saved);
-}
+void nib_fp_leave(uint32_t saved) { _mm_setcsr(saved); }
 #elif defined(__aarch64__)
 uint32_t nib_fp_enter(void)
 {
@@ -88,10 +82,7 @@ uint32_t nib_fp_enter(void)
     return (uint32_t)saved;
 }
 
-void nib_fp_leave(uint32_t saved)
-{
-    __asm__ volatile("msr fpcr, %0" ::"r"((uint64_t)saved));
-}
+void nib_fp_leave(uint32_t saved) { __asm__ volatile("msr fpcr, %0" ::"r"((uint64_t)saved)); }
 #else
 #error "nibble needs to set the floating-point environment of this processor: add it here"
 #endif

@@ -1,5 +1,5 @@
-/* host_memory.h - what the two backends on host memory, cpu and ref, share: allocation, copies, streams that are always
- * finished, and the floating-point environment that the numerics demand. */
+/* host_memory.h - what the two backends on host memory, cpu and ref, share: allocation, copies,
+ * streams that are always finished, and the floating-point environment that the numerics demand. */
 #ifndef NIB_CORE_HOST_MEMORY_H
 #define NIB_CORE_HOST_MEMORY_H
 
@@ -16,7 +16,8 @@ nib_status nib_host_sync(void *impl, void *queue);
 /* The addresses of a request's spans; NULL for those it lacks. */
 void nib_host_spans(const nib_request *request, void *span_ret[NIB_SPANS]);
 
-/* Sets round-to-nearest without flushing for the calling thread and returns what was set before, for nib_fp_leave. */
+/* Sets round-to-nearest without flushing for the calling thread and returns what was set before,
+ * for nib_fp_leave. */
 uint32_t nib_fp_enter(void);
 void nib_fp_leave(uint32_t saved);
 

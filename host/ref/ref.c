@@ -12,15 +12,15 @@
 
 static const nib_kernel kernels[] = {
 #define NIB_KERNEL(OP, name, function)                                                             \
-    {name, NIB_OP_##OP, NIB_ANY, NIB_ANY, NIB_ANY, NIB_ANY, NIB_ANY, 0, 0,                          \
-     {{NIB_ITEM_ALL, function, NULL, NULL}, {NIB_ITEM_NONE, NULL, NULL, NULL}}},
+    {name,    NIB_OP_##OP,                                                                         \
+     NIB_ANY, NIB_ANY,                                                                             \
+     NIB_ANY, NIB_ANY,                                                                             \
+     NIB_ANY, 0,                                                                                   \
+     0,       {{NIB_ITEM_ALL, function, NULL, NULL}, {NIB_ITEM_NONE, NULL, NULL, NULL}}},
 #include "ref_kernels.def"
 };
 
-static int count(void)
-{
-    return 1;
-}
+static int count(void) { return 1; }
 
 static nib_status describe(int index, nib_device_info *info)
 {
@@ -40,10 +40,7 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     return NIB_OK;
 }
 
-static void close_device(void *impl)
-{
-    (void)impl;
-}
+static void close_device(void *impl) { (void)impl; }
 
 static uint32_t features(void *impl)
 {
