@@ -18,7 +18,7 @@ static long check_passed, check_failed, check_skipped;
 
 /* True where the condition holds; prints the first 20 failures. */
 #define CHECK(condition, ...)                                                                      \
-    check_that((condition) != 0, __FILE__, __LINE__, #condition, "" __VA_ARGS__)
+    check_that((condition) != 0, __FILE__, __LINE__, #condition, " " __VA_ARGS__)
 #define CHECK_OK(call) CHECK((call) == NIB_OK, "%s", nib_last_error())
 #define CHECK_STATUS(call, expected)                                                               \
     do {                                                                                           \

@@ -208,7 +208,7 @@ nib_status nib_place_make(const nib_place_row *row, int64_t rows, int64_t cols, 
     int64_t stream_bits, bytes, total;
     p.axis = row->axis;
     p.strided = row->words == NIB_WORDS_STRIDED;
-    p.width = row->width ? (row->width > bits ? row->width : bits > 8 ? 16 : row->width) : bits;
+    p.width = !row->width ? bits : bits > 8 ? 16 : row->width;
     p.flip = row->flip ? 1 << (p.width - 1) : 0;
     p.streams = row->axis == NIB_AXIS_COLS ? rows : cols;
     p.length = row->axis == NIB_AXIS_COLS ? cols : rows;
