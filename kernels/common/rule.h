@@ -12,7 +12,8 @@ typedef struct nib_cell {
     float zero;        /* the zero point less bias; 0 without one */
     float low, high;   /* limits of the signed code */
     nib_i32 bias;      /* what makes it unsigned */
-    nib_i32 has_range; /* the range is not zero: if scale is empty all the same, it underflowed */
+    nib_i32 empty;     /* the scale was too small to store (report: empty, or underflow if has_range) */
+    nib_i32 has_range; /* the range is not zero */
     nib_i32 saturated; /* scale or min was cut to the largest finite value of its type */
 } nib_cell;
 
@@ -36,7 +37,7 @@ NIB_FN nib_cell nib_cell_limits(nib_i32 bits, nib_i32 offset, nib_i32 low)
     c.bias = offset == NIB_O_MIN ? 0 : 1 << (bits - 1);
     c.low = offset == NIB_O_MIN ? 0.0f : (float)low - half_;
     c.high = c.low - (float)low + (half_ - 1.0f) + half_;
-    c.has_range = c.saturated = 0;
+    c.empty = c.has_range = c.saturated = 0;
     return c;
 }
 
@@ -60,7 +61,8 @@ NIB_FN nib_cell nib_cell_make(nib_args a, float min, float max)
     c.has_range = extent != 0.0f;
     c.saturated = exact > limit || exact < -limit;
     c.scale = nib_from_type(a.scale_type, nib_to_type(a.scale_type, nib_cut(exact, limit)));
-    if (nib_is_subnormal(c.scale)) {
+    c.empty = nib_is_subnormal(c.scale);
+    if (c.empty) {
         c.scale = a.empty == NIB_EMPTY_EPS ? nib_type_epsilon(a.scale_type) : 0.0f;
         low = 0.0f; /* the zero point of a group of zeros */
     }
