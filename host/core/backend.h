@@ -40,7 +40,7 @@ typedef struct nib_backend {
 } nib_backend;
 
 /* The backends, in the order in which "auto" prefers their devices. */
-#define NIB_BACKENDS(X) X(ref)
+#define NIB_BACKENDS(X) X(cpu) X(ref)
 #define X(name) extern const nib_backend nib_backend_##name;
 NIB_BACKENDS(X)
 #undef X

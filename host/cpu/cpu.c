@@ -1,0 +1,148 @@
+/* cpu.c - backend `cpu`: one device, host memory, kernels by instruction set, a pool of threads. */
+#include "../core/backend.h"
+#include "../core/host_memory.h"
+#include "../core/internal.h"
+#include "cpu_features.h"
+#include "cpu_pool.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a thread takes of a launch at a time: 64 Ki elements of bf16 are 128 KiB, a few
+ * microseconds of work that stay in the L2 between the passes over a row. */
+enum { CHUNK_ELEMENTS = 1 << 16 };
+
+#define NIB_KERNEL(OP, name, bits, conditions, features, item, function) nib_host_kernel function;
+#define NIB_KERNEL_2(OP, name, bits, conditions, features, item1, function1, item2, function2)     \
+    nib_host_kernel function1, function2;
+#include "cpu_kernels.def"
+
+static const nib_kernel kernels[] = {
+#define NIB_KERNEL_2(OP, row, code_bits, needs, sets, item1, function1, item2, function2)          \
+    {.name = row,                                                                                  \
+     .op = NIB_OP_##OP,                                                                            \
+     .bits = code_bits,                                                                            \
+     .x_types = NIB_ANY,                                                                           \
+     .y_types = NIB_ANY,                                                                           \
+     .scale_types = NIB_ANY,                                                                       \
+     .offsets = NIB_ANY,                                                                           \
+     .conditions = needs,                                                                          \
+     .features = sets,                                                                             \
+     .launch = {{NIB_ITEM_##item1, function1, NULL, NULL},                                         \
+                {NIB_ITEM_##item2, function2, NULL, NULL}}},
+#define NIB_KERNEL(OP, row, code_bits, needs, sets, item, function)                                \
+    NIB_KERNEL_2(OP, row, code_bits, needs, sets, item, function, NONE, NULL)
+#include "cpu_kernels.def"
+};
+
+typedef struct cpu_device {
+    nib_cpu_pool *pool;
+    uint32_t features;
+} cpu_device;
+
+static int count(void) { return 1; }
+
+static int cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set)) return 1;
+    return CPU_COUNT(&set);
+}
+
+static nib_status describe(int index, nib_device_info *info)
+{
+    (void)index;
+    uint32_t features;
+    (void)nib_cpu_features(&features); /* open_device reports an unknown level */
+    memset(info, 0, sizeof *info);
+    nib_host_describe(info);
+    snprintf(info->name, sizeof info->name, "cpu");
+    nib_cpu_features_text(features, info->features, sizeof info->features);
+    info->units = cores();
+    return NIB_OK;
+}
+
+static nib_status open_device(int index, const nib_options *options, void **impl_ret)
+{
+    (void)index;
+    cpu_device opened = {NULL, 0};
+    NIB_TRY(nib_cpu_features(&opened.features));
+    cpu_device *device = malloc(sizeof *device);
+    if (!device) return NIB_FAIL(NIB_E_MEMORY, "no memory for a device (%zu bytes)", sizeof opened);
+    *device = opened;
+    nib_status status =
+        nib_cpu_pool_open(options->threads ? options->threads : cores(), &device->pool);
+    if (status != NIB_OK) {
+        free(device);
+        return status;
+    }
+    *impl_ret = device;
+    return NIB_OK;
+}
+
+static void close_device(void *impl)
+{
+    cpu_device *device = impl;
+    nib_cpu_pool_close(device->pool);
+    free(device);
+}
+
+static uint32_t features(void *impl)
+{
+    const cpu_device *device = impl;
+    return device->features;
+}
+
+/* About how many elements of the tensor one item touches. */
+static int64_t item_elements(nib_item item, const nib_args *a)
+{
+    switch (item) {
+    case NIB_ITEM_CELL: return a->rows / a->period * a->group;
+    case NIB_ITEM_ROW: return a->cols;
+    case NIB_ITEM_RUN: return 32;
+    case NIB_ITEM_BLOCK: return a->segment < 1024 ? a->segment : 1024;
+    case NIB_ITEM_CHUNK: return 1024;
+    case NIB_ITEM_NONE:
+    case NIB_ITEM_BYTE:
+    case NIB_ITEM_ALL: break;
+    }
+    return 1;
+}
+
+static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
+                         const nib_request *request)
+{
+    (void)queue;
+    cpu_device *device = impl;
+    void *span[NIB_SPANS];
+    nib_host_spans(request, span);
+    for (int i = 0; i < 2 && kernel->launch[i].host; i++) {
+        int64_t items = nib_item_count(kernel->launch[i].item, &request->args);
+        int64_t grain = CHUNK_ELEMENTS / item_elements(kernel->launch[i].item, &request->args);
+        nib_cpu_pool_run(device->pool, kernel->launch[i].host, span, &request->args, items,
+                         grain ? grain : 1);
+    }
+    return NIB_OK;
+}
+
+const nib_backend nib_backend_cpu = {
+    .name = "cpu",
+    .host_memory = 1,
+    .count = count,
+    .describe = describe,
+    .open = open_device,
+    .close = close_device,
+    .features = features,
+    .stream_open = nib_host_stream_open,
+    .stream_close = nib_host_stream_close,
+    .sync = nib_host_sync,
+    .alloc = nib_host_alloc,
+    .free = nib_host_free,
+    .upload = nib_host_upload,
+    .download = nib_host_download,
+    .launch = launch,
+    .kernels = kernels,
+    .kernel_count = sizeof kernels / sizeof kernels[0],
+};

@@ -1,0 +1,68 @@
+/* cpu_features.c - cpuid and xgetbv, asked directly: compilers' own helpers know different names.
+ * Bits: Intel SDM volume 2, CPUID; volume 1, 13.3 and 15.2 (XCR0 before AVX). */
+#include "cpu_features.h"
+
+#include "../core/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LEVELS(X)                                                                                  \
+    X("generic", 0)                                                                                \
+    X("avx2", NIB_CPU_AVX2)                                                                        \
+    X("avx512", NIB_CPU_AVX2 | NIB_CPU_AVX512)
+
+static const struct {
+    const char *name;
+    uint32_t features;
+} levels[] = {
+#define X(name, features) {name, features},
+    LEVELS(X)
+#undef X
+};
+
+enum { LEVEL_COUNT = sizeof levels / sizeof levels[0] };
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static int has(unsigned word, unsigned bits) { return (word & bits) == bits; }
+
+static uint32_t probe(void)
+{
+    unsigned a, b, c, d, b7, xcr0, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    if (!has(c, bit_FMA | bit_OSXSAVE | bit_AVX | bit_F16C)) return 0;
+    __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+    if (!has(xcr0, 0x06)) return 0; /* the system saves xmm and ymm */
+    if (!__get_cpuid_count(7, 0, &a, &b7, &c, &d) || !has(b7, bit_AVX2 | bit_BMI2)) return 0;
+    const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
+    int wide = has(b7, avx512) && has(xcr0, 0xe6); /* and masks and zmm */
+    return NIB_CPU_AVX2 | (wide ? (uint32_t)NIB_CPU_AVX512 : 0);
+}
+#else
+static uint32_t probe(void) { return 0; }
+#endif
+
+nib_status nib_cpu_features(uint32_t *features_ret)
+{
+    *features_ret = probe();
+    const char *level = nib_env_get(NIB_ENV_CPU);
+    if (!level) return NIB_OK;
+    for (int i = 0; i < LEVEL_COUNT; i++)
+        if (!strcmp(level, levels[i].name)) {
+            *features_ret &= levels[i].features;
+            return NIB_OK;
+        }
+#define X(name, features) " " name
+    return NIB_FAIL(NIB_E_ARGUMENT, "NIBBLE_CPU is %s; it must be one of:" LEVELS(X), level);
+#undef X
+}
+
+void nib_cpu_features_text(uint32_t features, char *text, size_t size)
+{
+    snprintf(text, size, "%s",
+             features & NIB_CPU_AVX512 ? "avx2 avx512"
+             : features & NIB_CPU_AVX2 ? "avx2"
+                                       : "generic");
+}

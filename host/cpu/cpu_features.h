@@ -1,0 +1,20 @@
+/* cpu_features.h - which instruction sets the cpu backend's kernels may use. */
+#ifndef NIB_CPU_FEATURES_H
+#define NIB_CPU_FEATURES_H
+
+#include "../core/backend.h"
+
+/* Feature bits of kernel rows; one per level above `generic`. */
+enum {
+    NIB_CPU_AVX2 = 1 << 0,   /* AVX2, FMA, F16C, BMI2 */
+    NIB_CPU_AVX512 = 1 << 1, /* AVX-512 F, BW, VL, DQ; and all of the above */
+};
+
+/* What the processor and the operating system support, cut to the level that NIBBLE_CPU names.
+ * E_ARGUMENT for an unknown level; *features_ret is then the uncut set. */
+nib_status nib_cpu_features(uint32_t *features_ret);
+
+/* "avx2 avx512"; "generic" where there are none. */
+void nib_cpu_features_text(uint32_t features, char *text, size_t size);
+
+#endif

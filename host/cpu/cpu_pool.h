@@ -1,0 +1,24 @@
+/* cpu_pool.h - a pool of threads that share out the items of one launch at a time. */
+#ifndef NIB_CPU_POOL_H
+#define NIB_CPU_POOL_H
+
+#include "../core/backend.h"
+
+typedef struct nib_cpu_pool nib_cpu_pool;
+
+/* Starts threads - 1 workers (the caller of nib_cpu_pool_run is the last); threads >= 1. E_MEMORY
+ * where the system has no memory or no threads left. */
+nib_status nib_cpu_pool_open(int threads, nib_cpu_pool **pool_ret);
+/* Ends the workers. No run may be under way. */
+void nib_cpu_pool_close(nib_cpu_pool *pool);
+
+/* Calls the kernel for items 0..items-1, cut into chunks of `grain`, and returns when all are done.
+ * Any number of threads may call it at once: while the workers are busy with one caller's launch,
+ * other callers do theirs alone. */
+void nib_cpu_pool_run(nib_cpu_pool *pool, nib_host_kernel *kernel, void *const span[NIB_SPANS],
+                      const nib_args *args, int64_t items, int64_t grain);
+
+/* How many threads a launch can use. */
+int nib_cpu_pool_threads(const nib_cpu_pool *pool);
+
+#endif

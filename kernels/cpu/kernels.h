@@ -1,0 +1,20 @@
+/* kernels.h - the entry points of the cpu's kernels; which request goes to which, and what an item
+ * is, stands in host/cpu/cpu_kernels.def. Each does items begin..end-1, from any thread, beside
+ * other calls for other items. */
+#ifndef NIB_CPU_KERNELS_H
+#define NIB_CPU_KERNELS_H
+
+#include "../common/args.h"
+
+#define NIB_CPU_KERNEL(name)                                                                       \
+    void name(void *const span[NIB_SPANS], const nib_args *args, nib_i64 begin, nib_i64 end)
+NIB_CPU_KERNEL(nib_cpu_ranges);
+NIB_CPU_KERNEL(nib_cpu_quantize_cells);
+NIB_CPU_KERNEL(nib_cpu_quantize_runs);
+NIB_CPU_KERNEL(nib_cpu_dequantize);
+NIB_CPU_KERNEL(nib_cpu_repack);
+NIB_CPU_KERNEL(nib_cpu_convert);
+NIB_CPU_KERNEL(nib_cpu_errors);
+NIB_CPU_KERNEL(nib_cpu_histogram);
+
+#endif
