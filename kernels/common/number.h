@@ -83,8 +83,8 @@ NIB_FN float nib_type_epsilon(nib_i32 type)
                                             : 0x3c000000u);
 }
 
-/* What quantize and ranges see of an input: NaN and infinities by policy (ERROR: the caller counts
- * them first), then flushed. */
+/* What quantize and ranges see of an input: NaN and infinities by policy, then flushed. The caller
+ * has counted the group for the report before, under every policy. */
 NIB_FN float nib_admit(float x, nib_i32 nonfinite, nib_i32 type)
 {
     if (nib_is_finite(x)) return nib_flush(x);
