@@ -267,8 +267,8 @@ void nib_error_add(nib_error_total *total, const nib_error_block *blocks, int64_
         total->yy += (double)blocks[i].yy;
         total->xy += (double)blocks[i].xy;
         total->ee += (double)blocks[i].ee;
-        if (!((double)blocks[i].max <= total->max))
-            total->max = (double)blocks[i].max; /* NaN sticks */
+        double max = (double)blocks[i].max;
+        if (isnan(max) || max > total->max) total->max = max; /* a NaN stays */
     }
     total->count += elements;
 }
