@@ -33,7 +33,7 @@ typedef struct nib_file_options {
     size_t size;             /* sizeof(nib_file_options) */
     size_t max_memory_bytes; /* cap on what the tables of the headers may take; 0 = none. E_MEMORY
                                 says what it needs */
-    int follow_links;        /* 1: a shard may be a symbolic link that leaves the directory */
+    int follow_links;        /* 1: files of the directory may be symbolic links; 0: E_PATH */
 } nib_file_options;
 
 /* Where some bytes lie: `bytes` of them, from byte `offset` of shard number `shard`. */
@@ -66,7 +66,8 @@ typedef struct nib_tensor {
     const char *why; /* quantized == 2: what it is, as "FP8 with scales"; otherwise NULL */
 } nib_tensor;
 
-/* Opens a file, or a directory. `options` may be NULL. E_SHORT .. E_FORMAT (exit code 3) name file,
+/* Opens a file, an index or a directory: there model.safetensors.index.json leads to the shards,
+ * otherwise model.safetensors or the only file so named counts. `options` may be NULL. E_SHORT .. E_FORMAT (exit code 3) name file,
  * tensor and value. */
 NIB_API nib_status nib_file_open(const char *path, const nib_file_options *options,
                                  nib_file **file_ret);
@@ -81,6 +82,10 @@ NIB_API const nib_raw_tensor *nib_file_raw_at(const nib_file *file, int64_t inde
 NIB_API int64_t nib_file_count(const nib_file *file);
 NIB_API const nib_tensor *nib_file_at(const nib_file *file, int64_t index);
 NIB_API const nib_tensor *nib_file_find(const nib_file *file, const char *name);
+
+/* The index of the logical tensor that a raw tensor is part of: each is part of exactly one; -1 past
+ * the end. */
+NIB_API int64_t nib_file_owner(const nib_file *file, int64_t raw);
 
 /* The shards' file names inside the directory (or the file's own name), and their sizes in bytes.
  */

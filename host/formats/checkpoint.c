@@ -1,0 +1,409 @@
+/* checkpoint.c - opens a file or a directory: finds the shards, checks every header, and only then
+ * lets data be read. */
+#include "checkpoint.h"
+
+#include "../core/internal.h"
+#include "index.h"
+#include "safetensors.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CONFIG_CAP = 16 << 20 };
+
+#define INDEX_SUFFIX ".safetensors.index.json"
+#define SUFFIX ".safetensors"
+
+/* What one tensor takes in the tables that stay: a raw and a logical one, its owner, its name's
+ * slots. */
+enum { TENSOR_BYTES = sizeof(nib_raw_tensor) + sizeof(nib_tensor) + sizeof(int64_t) + 16 };
+
+static int ends_with(const char *name, const char *suffix)
+{
+    size_t length = strlen(name), tail = strlen(suffix);
+    return length >= tail && !strcmp(name + length - tail, suffix);
+}
+
+static nib_status copy_text(nib_arena *arena, const char *text, char **copy_ret)
+{
+    size_t bytes = strlen(text) + 1;
+    NIB_TAKE(*copy_ret, arena, bytes, "names");
+    memcpy(*copy_ret, text, bytes);
+    return NIB_OK;
+}
+
+/* ---- headers ---- */
+
+/* The text of a shard's header, a piece of the arena. */
+static nib_status read_header(nib_file *file, const nib_input *input, char **text_ret,
+                              size_t *length_ret)
+{
+    unsigned char prefix[NIB_HEADER_PREFIX] = {0};
+    size_t start = input->bytes < sizeof prefix ? (size_t)input->bytes : sizeof prefix;
+    NIB_TRY(nib_input_read(input, 0, prefix, start));
+    NIB_TRY(nib_header_length(prefix, input->bytes, length_ret));
+    NIB_TAKE(*text_ret, &file->arena, *length_ret, "the header");
+    return nib_input_read(input, NIB_HEADER_PREFIX, *text_ret, *length_ret);
+}
+
+/* Reads and checks the header of an open shard; its tables are pieces of the arena. */
+static nib_status take_header(nib_file *file, nib_shard *shard, nib_header *header_ret,
+                              int64_t *count_ret)
+{
+    char *text;
+    size_t length;
+    nib_header_counts counts;
+    NIB_TRY(read_header(file, &shard->input, &text, &length));
+    NIB_TRY(nib_header_count(text, length, &counts));
+    NIB_TRY(nib_arena_check(&file->arena,
+                            (uint64_t)counts.tensors * TENSOR_BYTES + counts.name_bytes,
+                            "the tables of its tensors"));
+    NIB_TRY(nib_header_parse(text, length, &counts, shard->input.bytes, &file->arena, header_ret));
+    nib_arena_drop(&file->arena, text);
+    shard->metadata = header_ret->metadata;
+    *count_ret = counts.tensors;
+    return NIB_OK;
+}
+
+/* One file is the whole checkpoint: `name` inside `directory`. */
+static nib_status load_single(nib_file *file, int directory, const char *name, int follow)
+{
+    const char *slash = strrchr(name, '/');
+    char *copy;
+    NIB_TAKE(file->shards, &file->arena, 1, "shards");
+    NIB_TRY(copy_text(&file->arena, slash ? slash + 1 : name, &copy));
+    file->shards[0].name = copy;
+    NIB_TRY(nib_input_open(directory, name, follow, &file->shards[0].input));
+    file->shard_count = 1;
+    nib_header header;
+    nib_status status = take_header(file, &file->shards[0], &header, &file->raw_count);
+    if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", name);
+    file->raw = header.tensors;
+    return NIB_OK;
+}
+
+/* Takes over those tensors of a shard that the index places there. */
+static nib_status merge_shard(nib_file *file, nib_index *index, int32_t number)
+{
+    nib_header header;
+    int64_t count;
+    NIB_TRY(take_header(file, &file->shards[number], &header, &count));
+    for (int64_t i = 0; i < count; i++) {
+        nib_raw_tensor *tensor = &header.tensors[i];
+        int64_t at = nib_names_find(&index->names, tensor->name, strlen(tensor->name));
+        if (at < 0 || index->entries[at].shard != number) {
+            file->ignored++;
+            continue;
+        }
+        index->entries[at].found = 1;
+        tensor->name = index->entries[at].name;
+        tensor->span.shard = number;
+        file->raw[file->raw_count++] = *tensor;
+    }
+    nib_arena_drop(&file->arena, header.tensors);
+    nib_arena_drop(&file->arena, header.names);
+    return NIB_OK;
+}
+
+static nib_status open_shards(nib_file *file, const nib_index *index)
+{
+    NIB_TAKE(file->shards, &file->arena, index->shard_count, "shards");
+    for (int32_t i = 0; i < index->shard_count; i++) {
+        nib_shard *shard = &file->shards[i];
+        shard->name = index->shards[i];
+        nib_status status =
+            nib_input_open(file->directory, shard->name, file->follow_links, &shard->input);
+        if (status == NIB_E_NOT_FOUND)
+            return NIB_FAIL(NIB_E_MISSING,
+                            "%s, which the index names, is not there; download it or fix the index",
+                            shard->name);
+        if (status != NIB_OK) return status;
+        file->shard_count++;
+    }
+    return NIB_OK;
+}
+
+static nib_status check_found(const nib_file *file, const nib_index *index)
+{
+    if (file->raw_count == index->count) return NIB_OK;
+    int64_t i = 0;
+    while (index->entries[i].found) i++;
+    return NIB_FAIL(NIB_E_MISSING,
+                    "tensor \"%.200s\" is not in %s, where the index places it; %lld of %lld "
+                    "tensors were found",
+                    index->entries[i].name, file->shards[index->entries[i].shard].name,
+                    (long long)file->raw_count, (long long)index->count);
+}
+
+static nib_status load_shards(nib_file *file, nib_index *index)
+{
+    NIB_TRY(open_shards(file, index));
+    NIB_TRY(nib_arena_check(&file->arena, (uint64_t)index->count * TENSOR_BYTES,
+                            "the tables of its tensors"));
+    NIB_TAKE(file->raw, &file->arena, index->count, "tensors");
+    for (int32_t i = 0; i < file->shard_count; i++) {
+        nib_status status = merge_shard(file, index, i);
+        if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", file->shards[i].name);
+    }
+    return check_found(file, index);
+}
+
+static nib_status load_index(nib_file *file, const char *name, const nib_input *input)
+{
+    char *text;
+    nib_index index;
+    if (input->bytes > NIB_INDEX_CAP)
+        return NIB_FAIL(NIB_E_HEADER_BIG, "%s has %llu bytes; an index may have %d", name,
+                        (unsigned long long)input->bytes, NIB_INDEX_CAP);
+    NIB_TAKE(text, &file->arena, input->bytes, "the index");
+    nib_status status = nib_input_read(input, 0, text, (size_t)input->bytes);
+    if (status == NIB_OK)
+        status = nib_index_parse(text, (size_t)input->bytes, &file->arena, &index);
+    if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", name);
+    nib_arena_drop(&file->arena, text);
+    NIB_TRY(load_shards(file, &index));
+    nib_names_drop(&index.names, &file->arena);
+    nib_arena_drop(&file->arena, index.entries);
+    return NIB_OK;
+}
+
+/* ---- directories ---- */
+
+/* The file of a directory that leads to its tensors. */
+typedef struct entry_point {
+    char name[256];
+    int rank;  /* 4: the usual index, 3: the usual single file, 2: another index, 1: another file */
+    int count; /* how many of that rank */
+} entry_point;
+
+static int rank_of(const char *name)
+{
+    if (!strcmp(name, "model" INDEX_SUFFIX)) return 4;
+    if (!strcmp(name, "model" SUFFIX)) return 3;
+    if (ends_with(name, INDEX_SUFFIX)) return 2;
+    return ends_with(name, SUFFIX);
+}
+
+static nib_status find_entry_point(const nib_file *file, entry_point *found_ret)
+{
+    entry_point found = {.rank = 0};
+    int copy = openat(file->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list) {
+        int error = errno;
+        if (copy >= 0) close(copy);
+        return NIB_FAIL(error == ENOMEM ? NIB_E_MEMORY : NIB_E_IO, "cannot be listed: %s",
+                        strerror(error));
+    }
+    for (struct dirent *entry; (entry = readdir(list));) {
+        int rank = rank_of(entry->d_name);
+        if (rank == found.rank) found.count++;
+        if (rank <= found.rank || strlen(entry->d_name) >= sizeof found.name) continue;
+        found.rank = rank;
+        found.count = 1;
+        memcpy(found.name, entry->d_name, strlen(entry->d_name) + 1);
+    }
+    closedir(list);
+    if (found.rank == 0)
+        return NIB_FAIL(NIB_E_MISSING, "holds no .safetensors file; nibble reads safetensors");
+    if (found.rank < 3 && found.count > 1)
+        return NIB_FAIL(NIB_E_FORMAT,
+                        "holds %d *%s files and no model%s; give the path of the one you mean",
+                        found.count, found.rank == 2 ? INDEX_SUFFIX : SUFFIX,
+                        found.rank == 2 ? INDEX_SUFFIX : INDEX_SUFFIX " that joins them");
+    *found_ret = found;
+    return NIB_OK;
+}
+
+static nib_status read_config(nib_file *file)
+{
+    nib_input input;
+    char *text;
+    nib_status status = nib_input_open(file->directory, "config.json", file->follow_links, &input);
+    if (status == NIB_E_NOT_FOUND) return NIB_OK;
+    NIB_TRY(status);
+    if (input.bytes > CONFIG_CAP)
+        status = NIB_FAIL(NIB_E_CONFIG, "config.json has %llu bytes; at most %d are read",
+                          (unsigned long long)input.bytes, CONFIG_CAP);
+    else if (!(text = nib_arena_take(&file->arena, input.bytes + 1, 1, "config.json")))
+        status = NIB_E_MEMORY;
+    else if ((status = nib_input_read(&input, 0, text, (size_t)input.bytes)) == NIB_OK)
+        file->config = text;
+    nib_input_close(&input);
+    if (status == NIB_OK && memchr(file->config, 0, (size_t)input.bytes))
+        return NIB_FAIL(NIB_E_CONFIG, "config.json has a NUL byte; it is not text");
+    return status;
+}
+
+/* Loads what the index `name` inside `directory` leads to. */
+static nib_status open_index(nib_file *file, int directory, const char *name, int follow)
+{
+    nib_input input;
+    NIB_TRY(nib_input_open(directory, name, follow, &input));
+    nib_status status = load_index(file, name, &input);
+    nib_input_close(&input);
+    return status;
+}
+
+static nib_status load_directory(nib_file *file)
+{
+    entry_point found;
+    NIB_TRY(find_entry_point(file, &found));
+    if (ends_with(found.name, INDEX_SUFFIX))
+        return open_index(file, file->directory, found.name, file->follow_links);
+    return load_single(file, file->directory, found.name, file->follow_links);
+}
+
+/* ---- opening ---- */
+
+static nib_status open_directory(nib_file *file, const char *path)
+{
+    file->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file->directory < 0) return NIB_FAIL(NIB_E_IO, "cannot be opened: %s", strerror(errno));
+    file->is_directory = 1;
+    return read_config(file);
+}
+
+/* The user named the index itself: its directory is the checkpoint. */
+static nib_status load_named_index(nib_file *file, const char *path)
+{
+    char *slash = strrchr(file->path, '/');
+    if (!slash) memcpy(file->path, ".", 2);
+    else slash[slash == file->path] = '\0';
+    NIB_TRY(open_directory(file, file->path));
+    return open_index(file, AT_FDCWD, path, 1);
+}
+
+static nib_status load(nib_file *file, const char *path)
+{
+    struct stat st;
+    NIB_TRY(copy_text(&file->arena, path, &file->path));
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
+        nib_status status = open_directory(file, path);
+        if (status == NIB_OK) status = load_directory(file);
+        if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", path);
+    } else if (ends_with(path, ".json")) {
+        NIB_TRY(load_named_index(file, path));
+    } else {
+        NIB_TRY(load_single(file, AT_FDCWD, path, 1));
+    }
+    return nib_file_make_logical(file);
+}
+
+nib_status nib_file_open(const char *path, const nib_file_options *options, nib_file **file_ret)
+{
+    if (!path || !*path || !file_ret)
+        return NIB_FAIL(NIB_E_ARGUMENT, "nib_file_open: path or file_ret is %s",
+                        path && !*path ? "empty" : "NULL");
+    if (options && options->size < sizeof *options)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_file_options)",
+                        options->size);
+    nib_file *file = calloc(1, sizeof *file);
+    if (!file) return NIB_FAIL(NIB_E_MEMORY, "out of memory");
+    file->directory = -1;
+    file->config = "";
+    file->arena.cap = options ? options->max_memory_bytes : 0;
+    file->follow_links = options ? options->follow_links : 0;
+    nib_status status = load(file, path);
+    if (status != NIB_OK) {
+        nib_file_close(file);
+        return status;
+    }
+    *file_ret = file;
+    return NIB_OK;
+}
+
+void nib_file_close(nib_file *file)
+{
+    if (!file) return;
+    for (int32_t i = 0; i < file->shard_count; i++) nib_input_close(&file->shards[i].input);
+    if (file->directory >= 0) close(file->directory);
+    nib_arena_free(&file->arena);
+    free(file);
+}
+
+/* ---- what it holds ---- */
+
+int64_t nib_file_raw_count(const nib_file *file) { return file->raw_count; }
+
+const nib_raw_tensor *nib_file_raw_at(const nib_file *file, int64_t index)
+{
+    return index >= 0 && index < file->raw_count ? &file->raw[index] : NULL;
+}
+
+int64_t nib_file_owner(const nib_file *file, int64_t raw)
+{
+    return raw >= 0 && raw < file->raw_count ? file->owners[raw] : -1;
+}
+
+int64_t nib_file_count(const nib_file *file) { return file->count; }
+
+const nib_tensor *nib_file_at(const nib_file *file, int64_t index)
+{
+    return index >= 0 && index < file->count ? &file->tensors[index] : NULL;
+}
+
+const nib_tensor *nib_file_find(const nib_file *file, const char *name)
+{
+    return nib_file_at(file, nib_names_find(&file->names, name, strlen(name)));
+}
+
+int32_t nib_file_shard_count(const nib_file *file) { return file->shard_count; }
+
+static const nib_shard *shard_at(const nib_file *file, int32_t shard)
+{
+    return shard >= 0 && shard < file->shard_count ? &file->shards[shard] : NULL;
+}
+
+const char *nib_file_shard_name(const nib_file *file, int32_t shard)
+{
+    const nib_shard *found = shard_at(file, shard);
+    return found ? found->name : NULL;
+}
+
+uint64_t nib_file_shard_bytes(const nib_file *file, int32_t shard)
+{
+    const nib_shard *found = shard_at(file, shard);
+    return found ? found->input.bytes : 0;
+}
+
+const char *nib_file_metadata(const nib_file *file, int32_t shard)
+{
+    const nib_shard *found = shard_at(file, shard);
+    return found ? found->metadata : NULL;
+}
+
+const char *nib_file_format(const nib_file *file) { return file->format; }
+int nib_file_is_directory(const nib_file *file) { return file->is_directory; }
+const char *nib_file_path(const nib_file *file) { return file->path; }
+const char *nib_file_config(const nib_file *file) { return file->config; }
+int64_t nib_file_ignored(const nib_file *file) { return file->ignored; }
+size_t nib_file_memory(const nib_file *file) { return file->arena.used + sizeof *file; }
+
+nib_status nib_file_read(const nib_file *file, int32_t shard, uint64_t offset, void *dst,
+                         size_t bytes)
+{
+    const nib_shard *found = shard_at(file, shard);
+    if (!found)
+        return NIB_FAIL(NIB_E_ARGUMENT, "shard is %d; the checkpoint has %d", shard,
+                        file->shard_count);
+    if (offset > found->input.bytes || bytes > found->input.bytes - offset)
+        return NIB_FAIL(NIB_E_TRUNC, "%s: %zu bytes at %llu are not there; the file has %llu",
+                        found->name, bytes, (unsigned long long)offset,
+                        (unsigned long long)found->input.bytes);
+    nib_status status = nib_input_read(&found->input, offset, dst, bytes);
+    return status == NIB_OK ? NIB_OK : nib_fail_prefix(status, "%s: ", found->name);
+}
+
+nib_status nib_file_unchanged(const nib_file *file)
+{
+    for (int32_t i = 0; i < file->shard_count; i++) {
+        nib_status status = nib_input_unchanged(&file->shards[i].input);
+        if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", file->shards[i].name);
+    }
+    return NIB_OK;
+}

@@ -1,0 +1,264 @@
+/* test_formats.c - reading checkpoints: the hand-made malformed and unusual files of tests/golden,
+ * and what a file system can hold in place of a file. */
+#include "check.h"
+
+#include "../include/nibble_file.h"
+#include "temporary.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define GOLDEN NIBBLE_SOURCE_DIR "/tests/golden/"
+
+static int is_one_line_about(const char *text, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    return *text && !strchr(text, '\n') &&
+           (strstr(text, ".safetensors") || strstr(text, slash ? slash + 1 : file));
+}
+
+/* The status is one of those that the manifest names, the text one line that names the file, and
+ * the exit code 3. */
+static void check_refused(const char *path, const json_t *entry)
+{
+    nib_file *file = NULL;
+    nib_status status = nib_file_open(path, NULL, &file);
+    const char *id = json_string_value(json_object_get(entry, "id"));
+    int expected =
+        !strcmp(nib_status_name(status), json_string_value(json_object_get(entry, "class")));
+    size_t i;
+    const json_t *also;
+    json_array_foreach(json_object_get(entry, "also"), i, also) expected |=
+        !strcmp(nib_status_name(status), json_string_value(also));
+    int either = !strcmp(json_string_value(json_object_get(entry, "verdict")), "either");
+    CHECK(expected || (either && status == NIB_OK), "%s: %s: %s", id, nib_status_name(status),
+          nib_last_error());
+    if (status != NIB_OK) {
+        CHECK(!file && nib_status_exit_code(status) == 3, "%s", id);
+        CHECK(is_one_line_about(nib_last_error(), path), "%s: %s", id, nib_last_error());
+    }
+    nib_file_close(file);
+}
+
+/* Whatever was accepted fits together, and its bytes can be read. */
+static void check_consistent(const nib_file *file, const char *id)
+{
+    static char buffer[4096];
+    for (int64_t i = 0; i < nib_file_raw_count(file); i++) {
+        const nib_raw_tensor *tensor = nib_file_raw_at(file, i);
+        uint64_t bits = (uint64_t)nib_dtype_bits(tensor->type);
+        for (int d = 0; d < tensor->rank; d++) bits *= (uint64_t)tensor->shape[d];
+        CHECK(bits / 8 == tensor->span.bytes, "%s: %s", id, tensor->name);
+        CHECK(nib_file_find(file, nib_file_at(file, nib_file_owner(file, i))->name) != NULL, "%s",
+              id);
+        size_t bytes = tensor->span.bytes < sizeof buffer ? (size_t)tensor->span.bytes : 4096;
+        CHECK_OK(nib_file_read(file, tensor->span.shard, tensor->span.offset, buffer, bytes));
+    }
+    CHECK(!nib_file_raw_at(file, nib_file_raw_count(file)), "%s", id);
+    CHECK(!nib_file_raw_at(file, -1), "%s", id);
+    CHECK_OK(nib_file_unchanged(file));
+}
+
+static void check_accepted(const char *path, const json_t *entry)
+{
+    nib_file *file;
+    const char *id = json_string_value(json_object_get(entry, "id"));
+    if (!CHECK(nib_file_open(path, NULL, &file) == NIB_OK, "%s: %s", id, nib_last_error())) return;
+    check_consistent(file, id);
+    nib_file_close(file);
+}
+
+static void test_golden(const char *set, void (*check)(const char *path, const json_t *entry),
+                        size_t least)
+{
+    char path[1024];
+    json_error_t error;
+    snprintf(path, sizeof path, GOLDEN "%s/manifest.json", set);
+    json_t *manifest = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    json_t *entries = json_object_get(manifest, "entries"), *entry;
+    size_t i;
+    if (!CHECK(json_array_size(entries) >= least, "%s", error.text)) return;
+    json_array_foreach(entries, i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "file"));
+        snprintf(path, sizeof path, GOLDEN "%s/%s", set, name);
+        check(path, entry);
+        char *slash = strrchr(name, '/') ? strrchr(path, '/') : NULL;
+        if (slash) { /* a set with an index: opened by its directory too */
+            *slash = '\0';
+            check(path, entry);
+        }
+    }
+    json_decref(manifest);
+}
+
+static void test_follow_links(void)
+{
+    nib_file *file;
+    nib_file_options options = {.size = sizeof options, .follow_links = 1};
+    if (CHECK_OK(nib_file_open(GOLDEN "safetensors_bad/i09_symlink_out", &options, &file))) {
+        check_consistent(file, "i09_symlink_out");
+        nib_file_close(file);
+    }
+}
+
+static void test_contents(void)
+{
+    nib_file *file;
+    if (CHECK_OK(nib_file_open(GOLDEN "safetensors_valid/x03_extra_tensor", NULL, &file))) {
+        CHECK(nib_file_raw_count(file) == 2);
+        CHECK(nib_file_ignored(file) == 1);
+        CHECK(nib_file_is_directory(file) && nib_file_shard_count(file) == 2);
+        CHECK(!strcmp(nib_file_shard_name(file, 0), "a.safetensors"));
+        CHECK(nib_file_find(file, "w1") && nib_file_find(file, "w2") && !nib_file_find(file, "w"));
+        CHECK(!nib_file_shard_name(file, 2) && !nib_file_metadata(file, -1));
+        nib_file_close(file);
+    }
+    if (CHECK_OK(nib_file_open(GOLDEN "safetensors_valid/x04_settled_duplicate", NULL, &file))) {
+        CHECK(nib_file_shard_count(file) == 1 && nib_file_raw_count(file) == 1);
+        CHECK(!strcmp(nib_file_shard_name(file, 0), "b.safetensors"));
+        nib_file_close(file);
+    }
+    if (CHECK_OK(
+            nib_file_open(GOLDEN "safetensors_valid/v10_key_order.safetensors", NULL, &file))) {
+        CHECK(nib_file_raw_at(file, 0)->span.offset < nib_file_raw_at(file, 1)->span.offset);
+        CHECK(!nib_file_is_directory(file));
+        CHECK(!strcmp(nib_file_shard_name(file, 0), "v10_key_order.safetensors"));
+        nib_file_close(file);
+    }
+}
+
+static const char good[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}";
+
+static void write_good(const char *path)
+{
+    unsigned char bytes[8 + sizeof good - 1 + 4] = {sizeof good - 1};
+    memcpy(bytes + 8, good, sizeof good - 1);
+    temporary_write(path, bytes, sizeof bytes);
+}
+
+/* What stands in place of a file or a directory of shards. */
+static void test_not_files(void)
+{
+    char *dir = temporary_directory(), path[256];
+    nib_file *file;
+    snprintf(path, sizeof path, "%s/fifo.safetensors", dir);
+    CHECK(!mkfifo(path, 0600));
+    CHECK_STATUS(nib_file_open(path, NULL, &file), NIB_E_NOTREG);
+    CHECK_STATUS(nib_file_open(dir, NULL, &file), NIB_E_NOTREG); /* its only *.safetensors */
+    unlink(path);
+    CHECK_STATUS(nib_file_open(dir, NULL, &file), NIB_E_MISSING);
+    CHECK_STATUS(nib_file_open("/dev/zero", NULL, &file), NIB_E_NOTREG);
+    CHECK_STATUS(nib_file_open("/nonexistent/model.safetensors", NULL, &file), NIB_E_NOT_FOUND);
+    CHECK_STATUS(nib_file_open("", NULL, &file), NIB_E_ARGUMENT);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    CHECK(!mkdir(path, 0700));
+    CHECK_STATUS(nib_file_open(dir, NULL, &file), NIB_E_NOTREG);
+    rmdir(path);
+    write_good(path);
+    if (geteuid() == 0) {
+        check_skip("a file without read permission", "the superuser reads it");
+    } else {
+        CHECK(!chmod(path, 0));
+        CHECK_STATUS(nib_file_open(path, NULL, &file), NIB_E_IO);
+        CHECK(!chmod(path, 0600));
+    }
+    temporary_remove(dir);
+}
+
+static void open_and_close(const char *path, nib_status expected)
+{
+    nib_file *file = NULL;
+    CHECK_STATUS(nib_file_open(path, NULL, &file), expected);
+    nib_file_close(file);
+}
+
+/* Which file of a directory counts. */
+static void test_directories(void)
+{
+    char *dir = temporary_directory(), one[256], two[256], config[256];
+    nib_file *file;
+    snprintf(one, sizeof one, "%s/one.safetensors", dir);
+    snprintf(two, sizeof two, "%s/two.safetensors", dir);
+    write_good(one);
+    open_and_close(dir, NIB_OK);
+    write_good(two);
+    open_and_close(dir, NIB_E_FORMAT);
+    snprintf(two, sizeof two, "%s/model.safetensors", dir);
+    write_good(two);
+    open_and_close(dir, NIB_OK);
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    temporary_write(config, "{}\n", 3);
+    if (CHECK_OK(nib_file_open(dir, NULL, &file))) {
+        CHECK(!strcmp(nib_file_config(file), "{}\n"));
+        CHECK(!strcmp(nib_file_shard_name(file, 0), "model.safetensors"));
+        CHECK(!strcmp(nib_file_path(file), dir));
+        nib_file_close(file);
+    }
+    temporary_write(config, "{}\0", 3);
+    open_and_close(dir, NIB_E_CONFIG);
+    temporary_remove(dir);
+}
+
+/* The file changes between opening and reading. */
+static void test_changes(void)
+{
+    char *dir = temporary_directory(), path[256], bytes[8];
+    nib_file *file;
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    write_good(path);
+    if (CHECK_OK(nib_file_open(path, NULL, &file))) {
+        const nib_span span = nib_file_at(file, 0)->span[0];
+        CHECK_OK(nib_file_read(file, 0, span.offset, bytes, 4));
+        CHECK_STATUS(nib_file_read(file, 0, span.offset, bytes, 5), NIB_E_TRUNC);
+        CHECK_STATUS(nib_file_read(file, 0, UINT64_MAX, bytes, 5), NIB_E_TRUNC);
+        CHECK_STATUS(nib_file_read(file, 1, span.offset, bytes, 4), NIB_E_ARGUMENT);
+        CHECK_OK(nib_file_unchanged(file));
+        CHECK(!truncate(path, (off_t)span.offset + 2));
+        CHECK_STATUS(nib_file_read(file, 0, span.offset, bytes, 4), NIB_E_TRUNC);
+        CHECK_STATUS(nib_file_unchanged(file), NIB_E_CHANGED);
+        nib_file_close(file);
+    }
+    write_good(path);
+    if (CHECK_OK(nib_file_open(path, NULL, &file))) {
+        struct timespec times[2] = {{1, 0}, {1, 0}};
+        CHECK(!utimensat(AT_FDCWD, path, times, 0));
+        CHECK_STATUS(nib_file_unchanged(file), NIB_E_CHANGED);
+        nib_file_close(file);
+    }
+    temporary_remove(dir);
+}
+
+static void test_memory_cap(void)
+{
+    nib_file *file;
+    nib_file_options options = {.size = sizeof options};
+    const char *path = GOLDEN "safetensors_valid/v16_many_zero_size.safetensors";
+    if (!CHECK_OK(nib_file_open(path, &options, &file))) return;
+    size_t needed = nib_file_memory(file);
+    nib_file_close(file);
+    CHECK(needed > 2000 && needed < 100000, "%zu", needed);
+    options.max_memory_bytes = 3 * needed;
+    if (CHECK_OK(nib_file_open(path, &options, &file))) nib_file_close(file);
+    for (size_t cap = needed - 512; cap > 0; cap /= 2) {
+        options.max_memory_bytes = cap;
+        CHECK_STATUS(nib_file_open(path, &options, &file), NIB_E_MEMORY);
+    }
+    options.size = 4;
+    CHECK_STATUS(nib_file_open(path, &options, &file), NIB_E_ARGUMENT);
+}
+
+int main(void)
+{
+    test_golden("safetensors_bad", check_refused, 80);
+    test_golden("safetensors_valid", check_accepted, 20);
+    test_follow_links();
+    test_contents();
+    test_not_files();
+    test_directories();
+    test_changes();
+    test_memory_cap();
+    return check_done();
+}
