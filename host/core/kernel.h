@@ -38,6 +38,7 @@ typedef enum nib_item {
     NIB_ITEM_ROW,      /* one row of the matrix */
     NIB_ITEM_RUN, /* 32 elements of a row, which are a whole number of bytes: rows * ceil(cols / 32)
                    */
+    NIB_ITEM_OCTET, /* 8 elements of a row, which are `width` bytes: rows * ceil(cols / 8) */
     NIB_ITEM_BLOCK, /* one error block: rows * segments * segment_blocks */
     NIB_ITEM_CHUNK, /* 1024 consecutive elements, rows ignored */
     NIB_ITEM_BYTE,  /* one byte of the `other` plane */
@@ -55,6 +56,7 @@ typedef struct nib_launch {
     nib_host_kernel *host; /* cpu, ref */
     const char *entry;     /* opencl, cuda: the entry point's name */
     const char *module;    /* opencl, cuda: the source file's stem */
+    int32_t lanes;         /* cuda: threads that share one item: 1, 32 (a warp), 256 (a block) */
 } nib_launch;
 
 #define NIB_BIT(n) (UINT32_C(1) << (n))
@@ -62,11 +64,14 @@ typedef struct nib_launch {
 
 /* Conditions on the grid and the planes, all of which must hold. */
 enum {
-    NIB_IF_ROWS = 1 << 0,    /* every row has its own scales: period == rows */
-    NIB_IF_CODES = 1 << 1,   /* errors against codes; without it, against either */
-    NIB_IF_PLAIN = 1 << 2,   /* errors against plain elements */
-    NIB_IF_GROUP8 = 1 << 3,  /* group % 8 == 0, or one group per row */
-    NIB_IF_GROUP32 = 1 << 4, /* group % 32 == 0, or one group per row */
+    NIB_IF_ROWS = 1 << 0,       /* every row has its own scales: period == rows */
+    NIB_IF_CODES = 1 << 1,      /* errors against codes; without it, against either */
+    NIB_IF_PLAIN = 1 << 2,      /* errors against plain elements */
+    NIB_IF_GROUP8 = 1 << 3,     /* group % 8 == 0, or one group per row */
+    NIB_IF_GROUP32 = 1 << 4,    /* group % 32 == 0, or one group per row */
+    NIB_IF_ONE_GROUP = 1 << 5,  /* one group per row */
+    NIB_IF_WARP_GROUP = 1 << 6, /* group is 32, 64, 128 or 256 and divides the columns */
+    NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
 };
 
 /* A kernel row. Masks have bit n for number n: bits of a code, element types, offsets. The name is
@@ -78,6 +83,7 @@ typedef struct nib_kernel {
     uint32_t conditions;  /* NIB_IF_* */
     uint32_t features;    /* the backend's own feature bits that the device must have */
     nib_launch launch[2]; /* in order */
+    int64_t max_cols;     /* of the matrix; 0 = any */
 } nib_kernel;
 
 #endif

@@ -13,6 +13,7 @@ int64_t nib_item_count(nib_item item, const nib_args *a)
     case NIB_ITEM_CELL: return a->period * a->scale_cols;
     case NIB_ITEM_ROW: return a->rows;
     case NIB_ITEM_RUN: return a->rows * nib_ceil_div(a->cols, 32);
+    case NIB_ITEM_OCTET: return a->rows * nib_ceil_div(a->cols, 8);
     case NIB_ITEM_BLOCK:
         return a->segment ? a->rows * nib_ceil_div(a->cols, a->segment) * a->segment_blocks : 0;
     case NIB_ITEM_CHUNK: return nib_ceil_div(a->rows * a->cols, 1024);
@@ -32,6 +33,38 @@ static int group_is_multiple(const nib_args *a, int64_t of)
     return a->group == a->cols || a->group % of == 0;
 }
 
+static int aligned(const nib_mem *mem, uintptr_t of)
+{
+    return ((uintptr_t)mem->handle + mem->offset) % of == 0;
+}
+
+/* Every condition of kernel.h, with the words of its refusal. */
+static const char *condition_refusal(uint32_t conditions, const nib_request *r)
+{
+    const nib_args *a = &r->args;
+    int warp_group = a->group == 32 || a->group == 64 || a->group == 128 || a->group == 256;
+    int align16 = aligned(&r->span[NIB_X], 16) && aligned(&r->span[NIB_Y], 16) &&
+                  aligned(&r->span[NIB_CODES], 16) && a->cols % 8 == 0;
+    const struct {
+        uint32_t condition;
+        int holds;
+        const char *refusal;
+    } checks[] = {
+        {NIB_IF_ROWS, a->period == a->rows, "scales shared between rows"},
+        {NIB_IF_CODES, a->bits != 0, "plain elements"},
+        {NIB_IF_PLAIN, a->bits == 0, "codes"},
+        {NIB_IF_GROUP8, group_is_multiple(a, 8), "group is no multiple of 8"},
+        {NIB_IF_GROUP32, group_is_multiple(a, 32), "group is no multiple of 32"},
+        {NIB_IF_ONE_GROUP, a->group == a->cols, "more than one group a row"},
+        {NIB_IF_WARP_GROUP, warp_group && a->cols % a->group == 0,
+         "group is not 32, 64, 128 or 256, or cut short"},
+        {NIB_IF_ALIGN16, align16, "not aligned to 16 bytes, or cols no multiple of 8"},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        if ((conditions & checks[i].condition) && !checks[i].holds) return checks[i].refusal;
+    return NULL;
+}
+
 const char *nib_kernel_refusal(const nib_kernel *k, uint32_t features, const nib_request *r)
 {
     const nib_args *a = &r->args;
@@ -42,14 +75,8 @@ const char *nib_kernel_refusal(const nib_kernel *k, uint32_t features, const nib
     if (!accepts(k->y_types, a->y_type)) return "type of y";
     if (!accepts(k->scale_types, a->scale_type)) return "type of the scales";
     if (!accepts(k->offsets, a->offset)) return "offset";
-    if ((k->conditions & NIB_IF_ROWS) && a->period != a->rows) return "scales shared between rows";
-    if ((k->conditions & NIB_IF_CODES) && !a->bits) return "plain elements";
-    if ((k->conditions & NIB_IF_PLAIN) && a->bits) return "codes";
-    if ((k->conditions & NIB_IF_GROUP8) && !group_is_multiple(a, 8))
-        return "group is no multiple of 8";
-    if ((k->conditions & NIB_IF_GROUP32) && !group_is_multiple(a, 32))
-        return "group is no multiple of 32";
-    return NULL;
+    if (k->max_cols && a->cols > k->max_cols) return "too many columns";
+    return condition_refusal(k->conditions, r);
 }
 
 nib_status nib_plan(const nib_ctx *ctx, const nib_request *request, const char *forced,

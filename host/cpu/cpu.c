@@ -102,6 +102,7 @@ static int64_t item_elements(nib_item item, const nib_args *a)
     case NIB_ITEM_CELL: return a->rows / a->period * a->group;
     case NIB_ITEM_ROW: return a->cols;
     case NIB_ITEM_RUN: return 32;
+    case NIB_ITEM_OCTET: return 8;
     case NIB_ITEM_BLOCK: return a->segment < 1024 ? a->segment : 1024;
     case NIB_ITEM_CHUNK: return 1024;
     case NIB_ITEM_NONE:

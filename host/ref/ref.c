@@ -11,12 +11,15 @@
 #include "ref_kernels.def"
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL(OP, name, function)                                                             \
-    {name,    NIB_OP_##OP,                                                                         \
-     NIB_ANY, NIB_ANY,                                                                             \
-     NIB_ANY, NIB_ANY,                                                                             \
-     NIB_ANY, 0,                                                                                   \
-     0,       {{NIB_ITEM_ALL, function, NULL, NULL}, {NIB_ITEM_NONE, NULL, NULL, NULL}}},
+#define NIB_KERNEL(OP, row, function)                                                              \
+    {.name = row,                                                                                  \
+     .op = NIB_OP_##OP,                                                                            \
+     .bits = NIB_ANY,                                                                              \
+     .x_types = NIB_ANY,                                                                           \
+     .y_types = NIB_ANY,                                                                           \
+     .scale_types = NIB_ANY,                                                                       \
+     .offsets = NIB_ANY,                                                                           \
+     .launch = {{.item = NIB_ITEM_ALL, .host = function}}},
 #include "ref_kernels.def"
 };
 
