@@ -23,6 +23,10 @@ extern "C" {
 
 enum { NIB_MAX_RANK = 8 };
 
+/* How reads and writes reach the disk: through the page cache, or past it where the file system
+ * and the alignment allow. The bytes are the same. */
+typedef enum nib_io { NIB_IO_BUFFERED = 0, NIB_IO_DIRECT = 1 } nib_io;
+
 /* ---- reading
  * ---------------------------------------------------------------------------------------------------
  */
@@ -67,8 +71,8 @@ typedef struct nib_tensor {
 } nib_tensor;
 
 /* Opens a file, an index or a directory: there model.safetensors.index.json leads to the shards,
- * otherwise model.safetensors or the only file so named counts. `options` may be NULL. E_SHORT .. E_FORMAT (exit code 3) name file,
- * tensor and value. */
+ * otherwise model.safetensors or the only file so named counts. `options` may be NULL. E_SHORT ..
+ * E_FORMAT (exit code 3) name file, tensor and value. */
 NIB_API nib_status nib_file_open(const char *path, const nib_file_options *options,
                                  nib_file **file_ret);
 NIB_API void nib_file_close(nib_file *file); /* NULL is fine */
@@ -83,8 +87,8 @@ NIB_API int64_t nib_file_count(const nib_file *file);
 NIB_API const nib_tensor *nib_file_at(const nib_file *file, int64_t index);
 NIB_API const nib_tensor *nib_file_find(const nib_file *file, const char *name);
 
-/* The index of the logical tensor that a raw tensor is part of: each is part of exactly one; -1 past
- * the end. */
+/* The index of the logical tensor that a raw tensor is part of: each is part of exactly one; -1
+ * past the end. */
 NIB_API int64_t nib_file_owner(const nib_file *file, int64_t raw);
 
 /* The shards' file names inside the directory (or the file's own name), and their sizes in bytes.
@@ -121,54 +125,81 @@ NIB_API nib_status nib_file_unchanged(const nib_file *file);
 
 /* A raw tensor to be written; the caller decides the file. Shape and type give its bytes. */
 typedef struct nib_new_tensor {
-    const char *name;
+    const char *name; /* UTF-8, not empty, unlike all others' and not "__metadata__" */
     nib_dtype type;
     int32_t rank;
     int64_t shape[NIB_MAX_RANK];
-    int32_t shard;   /* which output file, 0.. */
-    uint64_t offset; /* filled by nib_output_create: where in the shard its bytes go */
+    int32_t shard;   /* which output file, 0..; every number up to the highest is used */
+    uint64_t offset; /* filled by nib_output_create: where in the shard its bytes go. A tensor's
+                        element is aligned; the data of a shard begins at a multiple of 4096 */
 } nib_new_tensor;
 
-typedef struct nib_output
-    nib_output; /* a checkpoint being written, under a temporary name beside its final one */
+/* A checkpoint being written, in a working directory beside its final name. */
+typedef struct nib_output nib_output;
+
+enum { NIB_OUTPUT_RECORD_BYTES = 128 };
 
 typedef struct nib_output_options {
     size_t size;   /* sizeof(nib_output_options) */
-    int replace;   /* 1: an existing output is replaced when the new one is complete; 0: E_EXISTS */
+    int replace;   /* 1: an existing output is replaced when the new one is complete; 0: E_EXISTS.
+                      A directory is replaced only where it is empty, or holds a .safetensors file
+                      and no directories */
     int directory; /* 1: `path` becomes a directory with shards and an index; 0: one file */
+    nib_io io;     /* NIB_IO_DIRECT pays where the address of the source and the offset in the shard
+                      agree modulo 4096; otherwise the bytes go through a small aligned buffer */
     const char *metadata; /* __metadata__ of each shard as JSON object text of strings, or NULL */
-    const char *identity; /* what the run is (inputs, scheme, options), to recognise an unfinished
-                             one; or NULL: never resume */
+    const char *identity; /* what the run is (inputs, their sizes and times, scheme, options), to
+                             recognise an unfinished one; or NULL: never resume */
 } nib_output_options;
 
 /* Plans the files, checks and reserves their whole space, and writes their headers, in
  * "<path>.partial". Nothing exists under the final name until nib_output_commit. Where an
- * unfinished output with the same identity is there, it is taken up: nib_output_done says which
- * tensors are already complete. `input` (may be NULL) is never the output: E_SAME_FILE. Errors:
- * E_EXISTS, E_SPACE, E_BUSY (another process writes it), E_IO. Tensors' names and shapes are
- * borrowed until close. */
+ * unfinished output with the same identity and tensors is there, it is taken up: nib_output_done
+ * says which tensors are already complete; any other unfinished output is thrown away
+ * (nib_output_note). `input` (may be NULL) is never touched: E_SAME_FILE where a file of it is the
+ * output or in it, and where the output lies inside its directory. Errors: E_EXISTS, E_SPACE,
+ * E_BUSY (another process writes it), E_DUP, E_HEADER_BIG, E_IO. Tensors' names are borrowed until
+ * close; the rest is copied. */
 NIB_API nib_status nib_output_create(const char *path, const nib_file *input,
                                      nib_new_tensor *tensors, int64_t count,
                                      const nib_output_options *options, nib_output **output_ret);
-/* Writes bytes of a tensor, from any thread, in any order. E_SPACE, E_IO. */
+/* What became of an unfinished earlier output, one line: "took up ...: 12 of 291 tensors are
+ * complete", "threw away ...: it is another run's"; "" where there was none. */
+NIB_API const char *nib_output_note(const nib_output *output);
+
+/* Writes a piece of a tensor, from any thread, in any order. A tensor is written in pieces of one
+ * size, each once, at the multiples of that size; only the last may be shorter. Its checksum is
+ * taken on the way. E_SPACE, E_IO; E_ARGUMENT where the pieces do not fit. */
 NIB_API nib_status nib_output_write(nib_output *output, int64_t tensor, uint64_t offset,
                                     const void *src, size_t bytes);
-/* Says that a tensor is complete; its bytes' XXH3-128 (`checksum`, 16 bytes) goes into the journal
- * once they are on disk. */
-NIB_API nib_status nib_output_finish(nib_output *output, int64_t tensor, const void *checksum);
-/* 1: a resumed output already holds the tensor, and its bytes have the journal's checksum. */
+/* Says that a tensor is complete, after its last write has returned; E_ARGUMENT where it is not.
+ * Its checksum, and `record` (up to NIB_OUTPUT_RECORD_BYTES bytes that the caller gets back from a
+ * resumed output), go into the journal once the data are on disk. From any thread. */
+NIB_API nib_status nib_output_finish(nib_output *output, int64_t tensor, const void *record,
+                                     size_t record_bytes);
+/* 1: a resumed output already holds the tensor: its bytes, read again, have the journal's checksum.
+ */
 NIB_API int nib_output_done(const nib_output *output, int64_t tensor);
-/* Puts a small file (config.json, a report) into the output directory; the name is plain. */
+/* The record of such a tensor, as it was given; NULL where it is not done. Lives until close. */
+NIB_API const void *nib_output_record(const nib_output *output, int64_t tensor, size_t *bytes_ret);
+
+/* Puts a small file (config.json, a report) into the output directory; the name is plain. A file of
+ * that name that nib_output_text wrote before is replaced. */
 NIB_API nib_status nib_output_text(nib_output *output, const char *name, const char *text,
                                    size_t bytes);
-/* Copies every other regular file of the input's directory that the output does not have itself. */
+/* Copies every other regular file at the top of the input's directory that the output does not have
+ * itself: not *.safetensors, not an index of them. Symbolic links are followed where the input was
+ * opened so, and within the directory. Nothing is done for an output or input that is one file. */
 NIB_API nib_status nib_output_carry(nib_output *output, const nib_file *input);
-/* Re-reads what was written and compares the journal's checksums; E_IO names the tensor. */
+/* Re-reads every tensor from the disk and compares its checksum; E_IO names the tensor. Call after
+ * the last nib_output_finish. */
 NIB_API nib_status nib_output_verify(nib_output *output);
-/* Syncs everything and gives it its final name, in one step where the file system can. */
+/* Syncs everything and gives it its final name, in one step where the file system can; where it
+ * cannot, an earlier output is aside for a moment and put back by the next nib_output_create if
+ * the process dies right there. E_ARGUMENT where a tensor is not finished. */
 NIB_API nib_status nib_output_commit(nib_output *output);
-/* Closes; without a commit the partial output stays for a resume where it has an identity, and is
- * removed otherwise. */
+/* Closes; NULL is fine. Without a commit the partial output stays for a resume where it has an
+ * identity and a finished tensor, and is removed otherwise. */
 NIB_API void nib_output_close(nib_output *output);
 
 #ifdef __cplusplus

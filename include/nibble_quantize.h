@@ -81,9 +81,6 @@ typedef struct nib_job_totals {
 } nib_job_totals;
 NIB_API void nib_job_sum(const nib_job *job, nib_job_totals *totals_ret);
 
-/* How reads and writes reach the disk. */
-typedef enum nib_io { NIB_IO_BUFFERED = 0, NIB_IO_DIRECT = 1 } nib_io;
-
 typedef struct nib_progress {
     uint64_t bytes_done, bytes_total; /* of input */
     double seconds;                   /* since the run began */
