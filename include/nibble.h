@@ -196,6 +196,16 @@ typedef struct nib_device_info {
  * `ref` always exist. */
 NIB_API nib_status nib_devices(nib_device_info *infos, size_t capacity, size_t *count_ret);
 
+/* A kind of device that this library was built to use. */
+typedef struct nib_backend_info {
+    char name[16];   /* "cpu", "opencl" */
+    int32_t devices; /* how many there are now */
+    char note[160];  /* why there are none; "" otherwise */
+} nib_backend_info;
+
+/* The backends, in the order in which "auto" prefers them. 0 past the end. */
+NIB_API int nib_backend_at(size_t index, nib_backend_info *info_ret);
+
 typedef struct nib_ctx nib_ctx;       /* an open device */
 typedef struct nib_stream nib_stream; /* an ordered queue of work on one context */
 
@@ -347,6 +357,20 @@ NIB_API double nib_error_cosine(const nib_error_total *total);
  * most 2^32 - 1 elements a call. */
 NIB_API nib_status nib_histogram(nib_stream *stream, const nib_quant *quant, nib_mem codes,
                                  nib_mem counts);
+
+/* ---- environment
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* An environment variable that the library reads. Static storage. */
+typedef struct nib_variable {
+    const char *name;     /* "NIBBLE_CPU" */
+    const char *argument; /* what it holds, in a word: "LEVEL" */
+    const char *text;     /* one line */
+} nib_variable;
+
+/* The variables; NULL past the end. */
+NIB_API const nib_variable *nib_variable_at(size_t index);
 
 /* ---- kernels
  * ---------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ typedef struct nib_backend {
     int numbered;    /* devices are "name:N"; 0: there is one, "name" */
     int host_memory; /* kernels take host pointers */
 
-    /* How many devices there are; 0 where the driver is absent. Never fails; nib_backend_note says
-     * why there are none. */
+    /* How many devices there are; 0 where the driver is absent. Never fails. */
     int (*count)(void);
+    /* Why count() is 0, in a few words that live on; NULL where there always is a device. */
+    const char *(*note)(void);
     /* Describes device `index`. Fast: no compilation. */
     nib_status (*describe)(int index, nib_device_info *info_ret);
 

@@ -23,6 +23,18 @@ const char *nib_version(void) { return NIB_VERSION; }
 
 /* ---- devices ---- */
 
+int nib_backend_at(size_t index, nib_backend_info *info_ret)
+{
+    if (index >= BACKEND_COUNT) return 0;
+    const nib_backend *backend = backends[index];
+    nib_backend_info info = {{0}, backend->count(), {0}};
+    snprintf(info.name, sizeof info.name, "%s", backend->name);
+    if (!info.devices && backend->note)
+        snprintf(info.note, sizeof info.note, "%s", backend->note());
+    *info_ret = info;
+    return 1;
+}
+
 nib_status nib_devices(nib_device_info *infos, size_t capacity, size_t *count_ret)
 {
     size_t count = 0;
