@@ -37,7 +37,8 @@ typedef struct nib_file_options {
     size_t size;             /* sizeof(nib_file_options) */
     size_t max_memory_bytes; /* cap on what the tables of the headers may take; 0 = none. E_MEMORY
                                 says what it needs */
-    int follow_links;        /* 1: files of the directory may be symbolic links; 0: E_PATH */
+    int follow_links;        /* 0: a file of the directory that is a symbolic link out of it is
+ E_PATH; 1: it is followed */
 } nib_file_options;
 
 /* Where some bytes lie: `bytes` of them, from byte `offset` of shard number `shard`. */

@@ -4,14 +4,11 @@
 
 #include "../core/internal.h"
 #include "index.h"
+#include "io.h"
 #include "safetensors.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CONFIG_CAP = 16 << 20 };
 
@@ -39,15 +36,15 @@ static nib_status copy_text(nib_arena *arena, const char *text, char **copy_ret)
 /* ---- headers ---- */
 
 /* The text of a shard's header, a piece of the arena. */
-static nib_status read_header(nib_file *file, const nib_input *input, char **text_ret,
+static nib_status read_header(nib_file *file, const nib_shard *shard, char **text_ret,
                               size_t *length_ret)
 {
     unsigned char prefix[NIB_HEADER_PREFIX] = {0};
-    size_t start = input->bytes < sizeof prefix ? (size_t)input->bytes : sizeof prefix;
-    NIB_TRY(nib_input_read(input, 0, prefix, start));
-    NIB_TRY(nib_header_length(prefix, input->bytes, length_ret));
+    size_t start = shard->input.bytes < sizeof prefix ? (size_t)shard->input.bytes : sizeof prefix;
+    NIB_TRY(nib_io_read(shard->input.fd, shard->name, 0, prefix, start));
+    NIB_TRY(nib_header_length(prefix, shard->input.bytes, length_ret));
     NIB_TAKE(*text_ret, &file->arena, *length_ret, "the header");
-    return nib_input_read(input, NIB_HEADER_PREFIX, *text_ret, *length_ret);
+    return nib_io_read(shard->input.fd, shard->name, NIB_HEADER_PREFIX, *text_ret, *length_ret);
 }
 
 /* Reads and checks the header of an open shard; its tables are pieces of the arena. */
@@ -57,7 +54,7 @@ static nib_status take_header(nib_file *file, nib_shard *shard, nib_header *head
     char *text;
     size_t length;
     nib_header_counts counts;
-    NIB_TRY(read_header(file, &shard->input, &text, &length));
+    NIB_TRY(read_header(file, shard, &text, &length));
     NIB_TRY(nib_header_count(text, length, &counts));
     NIB_TRY(nib_arena_check(&file->arena,
                             (uint64_t)counts.tensors * TENSOR_BYTES + counts.name_bytes,
@@ -160,7 +157,7 @@ static nib_status load_index(nib_file *file, const char *name, const nib_input *
         return NIB_FAIL(NIB_E_HEADER_BIG, "%s has %llu bytes; an index may have %d", name,
                         (unsigned long long)input->bytes, NIB_INDEX_CAP);
     NIB_TAKE(text, &file->arena, input->bytes, "the index");
-    nib_status status = nib_input_read(input, 0, text, (size_t)input->bytes);
+    nib_status status = nib_io_read(input->fd, name, 0, text, (size_t)input->bytes);
     if (status == NIB_OK)
         status = nib_index_parse(text, (size_t)input->bytes, &file->arena, &index);
     if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", name);
@@ -191,23 +188,17 @@ static int rank_of(const char *name)
 static nib_status find_entry_point(const nib_file *file, entry_point *found_ret)
 {
     entry_point found = {.rank = 0};
-    int copy = openat(file->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = copy < 0 ? NULL : fdopendir(copy);
-    if (!list) {
-        int error = errno;
-        if (copy >= 0) close(copy);
-        return NIB_FAIL(error == ENOMEM ? NIB_E_MEMORY : NIB_E_IO, "cannot be listed: %s",
-                        strerror(error));
-    }
-    for (struct dirent *entry; (entry = readdir(list));) {
-        int rank = rank_of(entry->d_name);
+    nib_io_names names;
+    NIB_TRY(nib_io_list(file->directory, file->path, &names));
+    for (size_t i = 0; i < names.count; i++) {
+        int rank = rank_of(names.name[i]);
         if (rank == found.rank) found.count++;
-        if (rank <= found.rank || strlen(entry->d_name) >= sizeof found.name) continue;
+        if (rank <= found.rank || strlen(names.name[i]) >= sizeof found.name) continue;
         found.rank = rank;
         found.count = 1;
-        memcpy(found.name, entry->d_name, strlen(entry->d_name) + 1);
+        memcpy(found.name, names.name[i], strlen(names.name[i]) + 1);
     }
-    closedir(list);
+    nib_io_names_free(&names);
     if (found.rank == 0)
         return NIB_FAIL(NIB_E_MISSING, "holds no .safetensors file; nibble reads safetensors");
     if (found.rank < 3 && found.count > 1)
@@ -231,7 +222,8 @@ static nib_status read_config(nib_file *file)
                           (unsigned long long)input.bytes, CONFIG_CAP);
     else if (!(text = nib_arena_take(&file->arena, input.bytes + 1, 1, "config.json")))
         status = NIB_E_MEMORY;
-    else if ((status = nib_input_read(&input, 0, text, (size_t)input.bytes)) == NIB_OK)
+    else if ((status = nib_io_read(input.fd, "config.json", 0, text, (size_t)input.bytes)) ==
+             NIB_OK)
         file->config = text;
     nib_input_close(&input);
     if (status == NIB_OK && memchr(file->config, 0, (size_t)input.bytes))
@@ -262,8 +254,7 @@ static nib_status load_directory(nib_file *file)
 
 static nib_status open_directory(nib_file *file, const char *path)
 {
-    file->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file->directory < 0) return NIB_FAIL(NIB_E_IO, "cannot be opened: %s", strerror(errno));
+    NIB_TRY(nib_io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, path, &file->directory));
     file->is_directory = 1;
     return read_config(file);
 }
@@ -282,7 +273,8 @@ static nib_status load(nib_file *file, const char *path)
 {
     struct stat st;
     NIB_TRY(copy_text(&file->arena, path, &file->path));
-    if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
+    NIB_TRY(nib_io_stat_at(AT_FDCWD, path, 0, path, &st));
+    if (S_ISDIR(st.st_mode)) {
         nib_status status = open_directory(file, path);
         if (status == NIB_OK) status = load_directory(file);
         if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", path);
@@ -321,7 +313,7 @@ void nib_file_close(nib_file *file)
 {
     if (!file) return;
     for (int32_t i = 0; i < file->shard_count; i++) nib_input_close(&file->shards[i].input);
-    if (file->directory >= 0) close(file->directory);
+    nib_io_close(file->directory, file->path);
     nib_arena_free(&file->arena);
     free(file);
 }
@@ -395,15 +387,12 @@ nib_status nib_file_read(const nib_file *file, int32_t shard, uint64_t offset, v
         return NIB_FAIL(NIB_E_TRUNC, "%s: %zu bytes at %llu are not there; the file has %llu",
                         found->name, bytes, (unsigned long long)offset,
                         (unsigned long long)found->input.bytes);
-    nib_status status = nib_input_read(&found->input, offset, dst, bytes);
-    return status == NIB_OK ? NIB_OK : nib_fail_prefix(status, "%s: ", found->name);
+    return nib_io_read(found->input.fd, found->name, offset, dst, bytes);
 }
 
 nib_status nib_file_unchanged(const nib_file *file)
 {
-    for (int32_t i = 0; i < file->shard_count; i++) {
-        nib_status status = nib_input_unchanged(&file->shards[i].input);
-        if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", file->shards[i].name);
-    }
+    for (int32_t i = 0; i < file->shard_count; i++)
+        NIB_TRY(nib_input_unchanged(&file->shards[i].input, file->shards[i].name));
     return NIB_OK;
 }

@@ -1,4 +1,4 @@
-/* input.h - opening and reading files that others made. */
+/* input.h - files that others made, as they were when they were opened. */
 #ifndef NIB_FORMATS_INPUT_H
 #define NIB_FORMATS_INPUT_H
 
@@ -16,13 +16,11 @@ typedef struct nib_input {
 } nib_input;
 
 /* Opens a regular file for reading, relative to `directory` (a descriptor or AT_FDCWD); never waits
- * for a FIFO. follow 0: a symbolic link is refused with E_PATH. E_NOT_FOUND, E_NOTREG, E_IO. The
- * texts name the file. */
+ * for a FIFO. follow 0: a symbolic link that leaves the directory is E_PATH. E_NOT_FOUND, E_NOTREG,
+ * E_IO. Its bytes are read with nib_io_read (io.h). */
 nib_status nib_input_open(int directory, const char *name, int follow, nib_input *input_ret);
 void nib_input_close(nib_input *input);
-/* E_TRUNC if the file ends before, E_IO. */
-nib_status nib_input_read(const nib_input *input, uint64_t offset, void *dst, size_t bytes);
 /* E_CHANGED if identity, size or time is not what it was. */
-nib_status nib_input_unchanged(const nib_input *input);
+nib_status nib_input_unchanged(const nib_input *input, const char *name);
 
 #endif

@@ -33,7 +33,8 @@ nib_status nib_io_status(int error)
         int error;
         nib_status status;
     } rows[] = {{ENOENT, NIB_E_NOT_FOUND}, {EEXIST, NIB_E_EXISTS}, {ENOSPC, NIB_E_SPACE},
-                {EDQUOT, NIB_E_SPACE},     {ENOMEM, NIB_E_MEMORY}, {EWOULDBLOCK, NIB_E_BUSY}};
+                {EDQUOT, NIB_E_SPACE},     {ENOMEM, NIB_E_MEMORY}, {EWOULDBLOCK, NIB_E_BUSY},
+                {ELOOP, NIB_E_PATH},       {ENXIO, NIB_E_NOTREG}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].error == error) return rows[i].status;
     return NIB_E_IO;

@@ -45,7 +45,8 @@ typedef struct nib_io_event {
 extern int (*nib_io_hook)(const nib_io_event *event);
 
 /* The status for an errno. ENOENT: E_NOT_FOUND, EEXIST: E_EXISTS, ENOSPC and EDQUOT: E_SPACE,
- * ENOMEM: E_MEMORY, all others: E_IO. */
+ * ENOMEM: E_MEMORY, ELOOP: E_PATH, ENXIO (a socket, or a device that is not there): E_NOTREG, all
+ * others: E_IO. */
 nib_status nib_io_status(int error);
 
 /* `name` relative to `directory` (a descriptor or AT_FDCWD); new files get mode 0666 less umask. */
