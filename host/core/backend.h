@@ -12,9 +12,10 @@ typedef struct nib_backend {
 
     /* How many devices there are; 0 where the driver is absent. Never fails. */
     int (*count)(void);
-    /* Why count() is 0, in a few words that live on; NULL where there always is a device. */
+    /* Why there are no devices, or which were left out; "" where all is well. NULL: there always
+     * are. */
     const char *(*note)(void);
-    /* Describes device `index`. Fast: no compilation. */
+    /* Describes device `index`: fast, no compilation. After `open`, with what opening found. */
     nib_status (*describe)(int index, nib_device_info *info_ret);
 
     /* impl_ret: the backend's own state of a context. */
@@ -41,7 +42,7 @@ typedef struct nib_backend {
 } nib_backend;
 
 /* The backends, in the order in which "auto" prefers their devices. */
-#define NIB_BACKENDS(X) X(cpu) X(ref)
+#define NIB_BACKENDS(X) X(cpu) X(ref) X(opencl)
 #define X(name) extern const nib_backend nib_backend_##name;
 NIB_BACKENDS(X)
 #undef X

@@ -56,7 +56,8 @@ typedef struct nib_launch {
     nib_host_kernel *host; /* cpu, ref */
     const char *entry;     /* opencl, cuda: the entry point's name */
     const char *module;    /* opencl, cuda: the source file's stem */
-    int32_t lanes;         /* cuda: threads that share one item: 1, 32 (a warp), 256 (a block) */
+    int32_t lanes; /* threads that share one item. cuda: 1, 32 (a warp), 256 (a block); opencl:
+                      1, or 0: a work-group, whose size stands in the source */
 } nib_launch;
 
 #define NIB_BIT(n) (UINT32_C(1) << (n))

@@ -106,8 +106,11 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
     nib_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return NIB_FAIL(NIB_E_MEMORY, "no memory for a context (%zu bytes)", sizeof *ctx);
     ctx->backend = backend;
-    nib_status status = backend->describe(index, &ctx->info);
-    if (status == NIB_OK) status = backend->open(index, &own, &ctx->impl);
+    nib_status status = backend->open(index, &own, &ctx->impl);
+    if (status == NIB_OK) {
+        status = backend->describe(index, &ctx->info);
+        if (status != NIB_OK) backend->close(ctx->impl);
+    }
     if (status != NIB_OK) {
         free(ctx);
         return status;

@@ -30,6 +30,47 @@ NIB_FN nib_u32 nib_round_shift(nib_u32 value, nib_u32 shift)
     return (value + ((1u << (shift - 1u)) - 1u) + ((value >> shift) & 1u)) >> shift;
 }
 
+/* x / s correctly rounded; s is normal, x no NaN. A device whose own division is not (OpenCL
+ * without CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) defines NIB_DIVIDE_LONG: long division of the
+ * significands in base 256, exact by its remainder, also where x or the quotient is subnormal. */
+NIB_FN float nib_divide(float x, float s)
+{
+#if defined(NIB_DIVIDE_LONG)
+    nib_u32 sign = (NIB_F32_BITS(x) ^ NIB_F32_BITS(s)) & 0x80000000u;
+    nib_u32 n = NIB_F32_BITS(x) & 0x7fffffffu, d = NIB_F32_BITS(s) & 0x7fffffffu;
+    if (n == 0u || n >= 0x7f800000u) return NIB_BITS_F32(sign | n);
+    nib_i32 exponent = 127 - (nib_i32)(d >> 23);
+    if (n < 0x00800000u) { /* a subnormal is n * 2^-149 */
+        n = NIB_F32_BITS((float)(nib_i32)n);
+        exponent -= 149;
+    }
+    exponent += (nib_i32)(n >> 23);
+    n = (n & 0x7fffffu) | 0x800000u;
+    d = (d & 0x7fffffu) | 0x800000u;
+    if (n < d) {
+        n <<= 1;
+        exponent--;
+    }
+    nib_u32 quotient = 1u, rest = n - d; /* n / d lies in 1..2; rest < d < 2^24 */
+    for (nib_i32 digit = 0; digit < 3; digit++) {
+        rest <<= 8;
+        quotient = quotient << 8 | rest / d;
+        rest %= d;
+    }
+    quotient = quotient << 1 | (rest != 0u); /* 24 bits, the half, and whether there is more */
+    if (exponent >= 255) return NIB_BITS_F32(sign | 0x7f800000u);
+    if (exponent >= 1)
+        return NIB_BITS_F32((sign | ((nib_u32)exponent - 1u) << 23) +
+                            nib_round_shift(quotient, 2u));
+    nib_u32 shift = exponent > -24 ? (nib_u32)(3 - exponent) : 27u;
+    return NIB_BITS_F32(sign | nib_round_shift(quotient, shift));
+#elif defined(__CUDACC__)
+    return __fdiv_rn(x, s);
+#else
+    return x / s;
+#endif
+}
+
 NIB_FN nib_u32 nib_to_f16(float x)
 {
     nib_u32 u = NIB_F32_BITS(x), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;

@@ -17,7 +17,6 @@ typedef ulong nib_u64;
 #define NIB_F32_BITS(f) as_uint(f)
 #define NIB_BITS_F32(u) as_float(u)
 #define NIB_RINT(f) rint(f)
-#define NIB_FMA(a, b, c) fma(a, b, c)
 #elif defined(__CUDACC__)
 #define NIB_FN static __device__ __forceinline__
 typedef unsigned char nib_u8;
@@ -29,7 +28,6 @@ typedef unsigned long long nib_u64;
 #define NIB_F32_BITS(f) __float_as_uint(f)
 #define NIB_BITS_F32(u) __uint_as_float(u)
 #define NIB_RINT(f) rintf(f)
-#define NIB_FMA(a, b, c) __fmaf_rn(a, b, c)
 #else
 #include <math.h>
 #include <stdint.h>
@@ -56,28 +54,8 @@ static inline float nib_bits_f32_(uint32_t u)
 #define NIB_F32_BITS(f) nib_f32_bits_(f)
 #define NIB_BITS_F32(u) nib_bits_f32_(u)
 #define NIB_RINT(f) rintf(f)
-#define NIB_FMA(a, b, c) fmaf(a, b, c)
 #endif
 
 #define NIB_QNAN_F32 0x7fc00000u /* the NaN that a group without a finite scale decodes to */
-
-/* x / s correctly rounded. On a device whose division is not (OpenCL without the correctly-rounded
- * bit) NIB_DIVIDE_FMA is defined: the quotient is approximated and one exact remainder by fma
- * corrects it, which equals IEEE division while the quotient and remainder are normal; the device
- * self-test checks it. */
-NIB_FN float nib_divide(float x, float s)
-{
-#ifdef NIB_DIVIDE_FMA
-    float r = 1.0f / s;
-    r = NIB_FMA(NIB_FMA(-r, s, 1.0f), r, r);
-    float q = x * r;
-    q = NIB_FMA(NIB_FMA(-q, s, x), r, q);
-    return NIB_FMA(NIB_FMA(-q, s, x), r, q);
-#elif defined(__CUDACC__)
-    return __fdiv_rn(x, s);
-#else
-    return x / s;
-#endif
-}
 
 #endif
