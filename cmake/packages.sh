@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # packages.sh - sourced by ./check and ./quickstart: installs what cmake/packages.txt lists and the machine lacks.
 
 # Whether the compiler links libFuzzer and the sanitizers.

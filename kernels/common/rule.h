@@ -7,12 +7,12 @@
 #include "number.h"
 
 typedef struct nib_cell {
-    float scale;       /* as its stored bits decode */
-    float min;         /* likewise; 0 without a min */
-    float zero;        /* the zero point less bias; 0 without one */
-    float low, high;   /* limits of the signed code */
-    nib_i32 bias;      /* what makes it unsigned */
-    nib_i32 empty;     /* the scale was too small to store (report: empty, or underflow if has_range) */
+    float scale;     /* as its stored bits decode */
+    float min;       /* likewise; 0 without a min */
+    float zero;      /* the zero point less bias; 0 without one */
+    float low, high; /* limits of the signed code */
+    nib_i32 bias;    /* what makes it unsigned */
+    nib_i32 empty; /* the scale was too small to store (report: empty, or underflow if has_range) */
     nib_i32 has_range; /* the range is not zero */
     nib_i32 saturated; /* scale or min was cut to the largest finite value of its type */
 } nib_cell;
