@@ -22,6 +22,12 @@ __attribute__((format(printf, 2, 3))) nib_status nib_fail_prefix(nib_status stat
         if (nib_try_status_ != NIB_OK) return nib_try_status_;                                     \
     } while (0)
 
+/* E_ARGUMENT where an output pointer is NULL. */
+static inline nib_status nib_check_ret(const char *name, const void *pointer)
+{
+    return pointer ? NIB_OK : NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", name);
+}
+
 /* a * b and a + b; 0 on overflow of int64_t. */
 static inline int nib_mul(int64_t a, int64_t b, int64_t *product_ret)
 {

@@ -38,6 +38,9 @@ int nib_backend_at(size_t index, nib_backend_info *info_ret)
 nib_status nib_devices(nib_device_info *infos, size_t capacity, size_t *count_ret)
 {
     size_t count = 0;
+    NIB_TRY(nib_check_ret("count_ret", count_ret));
+    if (capacity && !infos)
+        return NIB_FAIL(NIB_E_ARGUMENT, "infos is NULL; it needs room for %zu", capacity);
     for (size_t b = 0; b < BACKEND_COUNT; b++) {
         int devices = backends[b]->count();
         for (int i = 0; i < devices; i++, count++)

@@ -23,7 +23,7 @@ static const char *const span_names[NIB_SPANS] = {"x", "codes", "scales", "offse
 static nib_status check_type(const char *what, nib_dtype type)
 {
     if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
-    return NIB_FAIL(NIB_E_ARGUMENT, "%s is %s; it must be F32, F16 or BF16", what,
+    return NIB_FAIL(NIB_E_ARGUMENT, "%s is %d (%s); it must be F32, F16 or BF16", what, (int)type,
                     nib_dtype_name(type));
 }
 
@@ -216,6 +216,8 @@ nib_status nib_request_repack(const nib_ctx *ctx, const nib_quant *quant, nib_pl
     const nib_layout_row *from, *to;
     target.layout = layout;
     NIB_TRY(nib_quant_check(quant, &rule, &from));
+    if (!nib_layout_find(layout))
+        return NIB_FAIL(NIB_E_ARGUMENT, "layout is %d, which is no layout", (int)layout);
     NIB_TRY(nib_quant_check(&target, NULL, &to));
     set_grid(&r.args, &quant->grid);
     r.args.bits = quant->bits;
@@ -259,6 +261,7 @@ nib_status nib_error_blocks(int64_t rows, int64_t cols, int64_t segment, int64_t
 {
     nib_grid grid = {rows, cols, rows, cols};
     NIB_TRY(nib_grid_check(&grid));
+    NIB_TRY(nib_check_ret("count_ret", count_ret));
     if (rows == 0 || cols == 0) {
         *count_ret = 0;
         return NIB_OK;

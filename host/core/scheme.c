@@ -165,6 +165,7 @@ nib_status nib_grid_rows(int64_t rows, int64_t cols, int64_t group, nib_grid *gr
                         (long long)group);
     nib_grid grid = {rows, cols, rows, group == 0 || group > cols ? cols : group};
     NIB_TRY(nib_grid_check(&grid));
+    NIB_TRY(nib_check_ret("grid_ret", grid_ret));
     *grid_ret = grid;
     return NIB_OK;
 }
@@ -173,13 +174,15 @@ nib_status nib_grid_tensor(int64_t rows, int64_t cols, nib_grid *grid_ret)
 {
     nib_grid grid = {rows, cols, 1, cols};
     NIB_TRY(nib_grid_check(&grid));
+    NIB_TRY(nib_check_ret("grid_ret", grid_ret));
     *grid_ret = grid;
     return NIB_OK;
 }
 
 nib_status nib_grid_axis(const int64_t *shape, int rank, int axis, nib_grid *grid_ret)
 {
-    if (!shape || rank < 1 || rank > 8 || axis < 0 || axis >= rank)
+    if (!shape) return NIB_FAIL(NIB_E_ARGUMENT, "shape is NULL");
+    if (rank < 1 || rank > 8 || axis < 0 || axis >= rank)
         return NIB_FAIL(NIB_E_SHAPE,
                         "axis %d of %d dimensions; an axis is 0 to rank-1 and a rank 1 to 8", axis,
                         rank);
@@ -197,6 +200,7 @@ nib_status nib_grid_axis(const int64_t *shape, int rank, int axis, nib_grid *gri
     nib_grid grid =
         last ? (nib_grid){outer, shape[axis], 1, 1} : (nib_grid){rows, inner, shape[axis], inner};
     NIB_TRY(nib_grid_check(&grid));
+    NIB_TRY(nib_check_ret("grid_ret", grid_ret));
     *grid_ret = grid;
     return NIB_OK;
 }
@@ -242,8 +246,8 @@ nib_status nib_quant_check(const nib_quant *quant, const nib_rule_row **rule_ret
                         layout->codes.width, quant->bits);
     if (quant->scale_type != NIB_F32 && quant->scale_type != NIB_F16 &&
         quant->scale_type != NIB_BF16)
-        return NIB_FAIL(NIB_E_ARGUMENT, "quant.scale_type is %s; it must be F32, F16 or BF16",
-                        nib_dtype_name(quant->scale_type));
+        return NIB_FAIL(NIB_E_ARGUMENT, "quant.scale_type is %d (%s); it must be F32, F16 or BF16",
+                        (int)quant->scale_type, nib_dtype_name(quant->scale_type));
     if (rule_ret) *rule_ret = rule;
     if (layout_ret) *layout_ret = layout;
     return NIB_OK;
@@ -253,11 +257,13 @@ nib_status nib_plane_bytes(const nib_quant *quant, nib_plane plane, size_t *byte
 {
     const nib_rule_row *rule;
     const nib_layout_row *layout;
+    NIB_TRY(nib_check_ret("bytes_ret", bytes_ret));
     NIB_TRY(nib_quant_check(quant, &rule, &layout));
     const nib_grid *g = &quant->grid;
-    int64_t scale_cols = g->cols ? nib_ceil_div(g->cols, g->group) : 0,
-            period = g->rows && g->cols ? g->period : 0;
-    int64_t scale_bytes = period * scale_cols * nib_dtype_bits(quant->scale_type) / 8;
+    int empty = g->rows == 0 || g->cols == 0;
+    int64_t scale_cols = empty ? 0 : nib_ceil_div(g->cols, g->group);
+    int64_t period = empty ? 0 : g->period;
+    int64_t scale_bytes = period * scale_cols * (nib_dtype_bits(quant->scale_type) / 8);
     nib_place place;
     switch (plane) {
     case NIB_PLANE_CODES:
