@@ -1,0 +1,161 @@
+/* quantize.cu - elements to codes, scales and offsets. Layouts: docs/schemes/; arithmetic: docs/numerics.md sections 1-4.
+ *
+ *   groups_*  scales along rows, groups of 32, 64, 128 or 256, 4 or 8 bits: a thread holds 8 elements, group / 8 neighbouring
+ *             lanes share a group, everything stays in registers:
+ *               lane       0        1       ...     15   |   16 ...        (group 128)
+ *               x       16 bytes  16 bytes        16 bytes|                 one 512-byte line a warp, bf16
+ *               codes    4 bytes   4 bytes         4 bytes|                 one 128-byte line a warp, 4 bits
+ *             Four such lines a warp are loaded before the first is used.
+ *   row_*     one scale a row: a block holds the row in registers, 8 elements a thread and vector.
+ *   cells,    anything: a warp finds a cell's range, then a thread encodes 8 elements.
+ *   codes
+ *
+ * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an element. H200 4.8 TB/s then leaves
+ * about 17 instruction slots an element, hence quotient() instead of a division. */
+#include "device.cuh"
+
+/* x / s correctly rounded, by r = 1 / s: one exact remainder corrects x * r. Equal to the division for every s of 11 or fewer
+ * significant bits (F16 and BF16 scales) inside the exponents that is_fast admits; tests/test_quotient.c tries every pair
+ * of significands. */
+DEVICE float quotient(float x, float s, float r)
+{
+    float q = __fmul_rn(x, r);
+    return __fmaf_rn(__fmaf_rn(-q, s, x), r, q);
+}
+
+/* Where no remainder that matters is subnormal and nothing overflows. */
+DEVICE bool is_fast(float s)
+{
+    nib_u32 exponent = NIB_F32_BITS(s) >> 23 & 0xffu;
+    return exponent > 127u - 80u && exponent < 127u + 100u;
+}
+
+/* Codes of 8 admitted values; a poisoned cell (NaN scale) gives zeros. */
+DEVICE nib_u64 encode_octet(const nib_cell &c, const float value[8], int bits, nib_u32 flip)
+{
+    nib_u32 code[8];
+    if (!nib_is_finite(c.scale))
+        for (int i = 0; i < 8; i++) code[i] = flip;
+    else if (is_fast(c.scale)) {
+        float r = __frcp_rn(c.scale);
+        for (int i = 0; i < 8; i++) {
+            float t = quotient(__fsub_rn(value[i], c.min), c.scale, r);
+            t = nib_clamp(__fadd_rn(t, c.zero), c.low, c.high);
+            code[i] = (nib_u32)(c.bias + __float2int_rn(t)) ^ flip;
+        }
+    } else
+        for (int i = 0; i < 8; i++) code[i] = nib_encode(c, value[i]) ^ flip;
+    return pack_octet(code, bits);
+}
+
+template <int bits> DEVICE void store_codes(void *codes, nib_i64 octet, nib_u64 packed)
+{
+    if (bits == 4) ((nib_u32 *)codes)[octet] = (nib_u32)packed;
+    else ((uint2 *)codes)[octet] = make_uint2((nib_u32)packed, (nib_u32)(packed >> 32));
+}
+
+enum { UNROLL = 4 };
+
+/* items: octets. group divides cols, so codes and elements are dense and octets number both. */
+template <int type, int bits> DEVICE void quantize_groups(const nib_spans &s, const nib_args &a, nib_i64 items)
+{
+    int lanes = (int)a.group / 8, lane = threadIdx.x % 32;
+    nib_i64 warp = grid_thread() / 32, warps = grid_threads() / 32;
+    for (nib_i64 base = warp * 32 * UNROLL; base < items; base += warps * 32 * UNROLL) {
+        octet data[UNROLL];
+        for (int u = 0; u < UNROLL; u++) {
+            nib_i64 at = base + u * 32 + lane;
+            data[u] = load_octet<type>(s.x, at < items ? at : items - 1);
+        }
+        for (int u = 0; u < UNROLL; u++) {
+            nib_i64 at = base + u * 32 + lane;
+            range r = range_empty();
+            float value[8];
+            for (int i = 0; i < 8; i++) {
+                float raw = octet_raw<type>(data[u], i);
+                range_take(r, raw, a.nonfinite, type);
+                value[i] = nib_admit(raw, a.nonfinite, type);
+            }
+            r = range_reduce(r, lanes);
+            if (at >= items) continue; /* whole groups end here: every lane of a group agrees */
+            nib_cell c = cell_make(s, a, at / lanes, r, lane % lanes == 0);
+            store_codes<bits>(s.codes, at, encode_octet(c, value, bits, (nib_u32)a.codes.flip));
+        }
+    }
+}
+
+/* items: rows; a row is at most 8 * NIB_THREADS * vectors elements, a multiple of 8. */
+template <int type, int bits, int vectors> DEVICE void quantize_rows(const nib_spans &s, const nib_args &a, nib_i64 items)
+{
+    nib_i64 octets = a.cols / 8;
+    for (nib_i64 row = blockIdx.x; row < items; row += gridDim.x) {
+        octet data[vectors];
+        range r = range_empty();
+        for (int v = 0; v < vectors; v++) {
+            nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
+            data[v] = load_octet<type>(s.x, row * octets + (k < octets ? k : octets - 1));
+        }
+        for (int v = 0; v < vectors; v++)
+            for (int i = 0; i < 8; i++) range_take(r, octet_raw<type>(data[v], i), a.nonfinite, type);
+        nib_cell c = cell_make(s, a, row, range_reduce_block(r), threadIdx.x == 0);
+        for (int v = 0; v < vectors; v++) {
+            nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
+            if (k >= octets) break;
+            float value[8];
+            for (int i = 0; i < 8; i++) value[i] = nib_admit(octet_raw<type>(data[v], i), a.nonfinite, type);
+            nib_u64 packed = encode_octet(c, value, bits, (nib_u32)a.codes.flip);
+            store_codes<bits>((char *)s.codes + row * a.codes.pitch, k, packed);
+        }
+    }
+}
+
+#define GROUPS(type, bits)                                                                         \
+    NIB_CUDA_KERNEL(nib_cuda_quantize_groups_##type##_##bits)                                      \
+    {                                                                                              \
+        quantize_groups<NIB_T_##type, bits>(s, a, items);                                          \
+    }
+#define ROWS(type, bits, vectors)                                                                  \
+    NIB_CUDA_KERNEL(nib_cuda_quantize_row##vectors##_##type##_##bits)                              \
+    {                                                                                              \
+        quantize_rows<NIB_T_##type, bits, vectors>(s, a, items);                                   \
+    }
+#define TYPES(X, ...) X(F32, __VA_ARGS__) X(F16, __VA_ARGS__) X(BF16, __VA_ARGS__)
+
+TYPES(GROUPS, 4)
+TYPES(GROUPS, 8)
+TYPES(ROWS, 8, 1)
+TYPES(ROWS, 8, 2)
+TYPES(ROWS, 8, 4)
+ROWS(F16, 8, 8)
+ROWS(BF16, 8, 8)
+
+/* Any cell: a warp each. */
+NIB_CUDA_KERNEL(nib_cuda_quantize_cells)
+{
+    int lane = threadIdx.x % 32;
+    for (nib_i64 cell = grid_thread() / 32; cell < items; cell += grid_threads() / 32)
+        cell_make(s, a, cell, range_of_cell(s, a, cell, lane), lane == 0);
+}
+
+/* Any 8 elements of a row, from the cells that nib_cuda_quantize_cells stored; the last of a row also clears its padding. */
+NIB_CUDA_KERNEL(nib_cuda_quantize_codes)
+{
+    nib_i64 octets = (a.cols + 7) / 8;
+    for (nib_i64 item = grid_thread(); item < items; item += grid_threads()) {
+        nib_i64 row = item / octets, first = item % octets * 8, cell = -1;
+        int count = (int)(a.cols - first < 8 ? a.cols - first : 8);
+        nib_u32 code[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        nib_cell c = nib_cell_limits(a.bits, a.offset, a.low);
+        for (int i = 0; i < count; i++) {
+            nib_i64 k = first + i, at = row % a.period * a.scale_cols + k / a.group;
+            if (at != cell) c = cell_load(s, a, cell = at);
+            float x = nib_admit(load_element(s.x, a.x_type, row * a.cols + k), a.nonfinite, a.x_type);
+            code[i] = (nib_is_finite(c.scale) ? nib_encode(c, x) : 0u) ^ (nib_u32)a.codes.flip;
+        }
+        nib_u64 packed = pack_octet(code, a.codes.width);
+        nib_u8 *out = (nib_u8 *)s.codes + row * a.codes.pitch;
+        nib_i64 byte = first / 8 * a.codes.width;
+        nib_i64 end = count < 8 || first + 8 == a.cols ? a.codes.pitch : byte + a.codes.width;
+        for (int i = 0; byte + i < end; i++) out[byte + i] = i < 8 ? (nib_u8)(packed >> (8 * i)) : (nib_u8)0;
+    }
+}
