@@ -42,7 +42,7 @@ typedef struct nib_backend {
 } nib_backend;
 
 /* The backends, in the order in which "auto" prefers their devices. */
-#define NIB_BACKENDS(X) X(cpu) X(ref) X(opencl)
+#define NIB_BACKENDS(X) X(cpu) X(ref) X(opencl) X(cuda)
 #define X(name) extern const nib_backend nib_backend_##name;
 NIB_BACKENDS(X)
 #undef X
