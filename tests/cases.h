@@ -53,6 +53,14 @@ static const case_shape case_shapes[] = {
     {0, 5, 0, 0, "no rows"},
     {5, 0, 0, 0, "no columns"},
     {3, 16384, 128, 0, "a real row"},
+    {10, 16384, 64, 0, "more than a small grid covers at once"},
+    {3, 2048, 0, 0, "exactly a block's row of octets"},
+    {2, 4104, 0, 0, "one octet beyond two blocks' rows"},
+    {2, 8192, 0, 0, "a row of four vectors a thread"},
+    {1, 16392, 0, 0, "beyond what a block holds in registers"},
+    {20, 512, 256, 0, "groups of a whole warp"},
+    {5, 96, 32, 0, "octets that end inside a warp"},
+    {300, 32, 32, 0, "more rows than blocks"},
 };
 
 /* Values, as f32; `i` is the index, `cols` the row length. */

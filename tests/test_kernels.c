@@ -23,7 +23,7 @@ typedef struct span {
  * device memory has guards. */
 static span span_make(nib_stream *stream, size_t bytes, const void *data, int poison, size_t align)
 {
-    span s = {.bytes = bytes, .head = PAD + align};
+    span s = {.bytes = bytes, .head = PAD + align % PAD};
     if (nib_host_memory(stream->ctx)) {
         s.guard = check_guarded(s.head + bytes, poison);
         if (data && bytes) memcpy(s.guard.data + s.head, data, bytes);
@@ -135,19 +135,20 @@ static size_t role_align(const walk_case *c, int role)
 
 /* Binds spans in the stream's memory, runs, and returns the outputs (malloc'd). `poison` fills what
  * is to be written. */
-static nib_status run_case(const walk_case *c, nib_stream *stream, const char *kernel, int poison,
-                           unsigned char *outputs[NIB_SPANS])
+static nib_status run_case(const walk_case *c, nib_stream *stream, const nib_kernel *forced,
+                           int poison, unsigned char *outputs[NIB_SPANS])
 {
     span spans[NIB_SPANS];
     nib_mem m[NIB_SPANS] = {{0}};
     for (int i = 0; i < NIB_SPANS; i++) {
         if (!c->bytes[i]) continue;
-        spans[i] = span_make(stream, c->bytes[i], c->data[i], poison, role_align(c, i));
+        size_t align = forced && (forced->conditions & NIB_IF_ALIGN16) ? PAD : role_align(c, i);
+        spans[i] = span_make(stream, c->bytes[i], c->data[i], poison, align);
         m[i] = spans[i].mem;
     }
     nib_request request;
     nib_status status = make_request(c, stream->ctx, m, &request);
-    if (status == NIB_OK) status = nib_run(stream, &request, kernel);
+    if (status == NIB_OK) status = nib_run(stream, &request, forced ? forced->name : NULL);
     if (status == NIB_OK) status = nib_sync(stream);
     for (int i = 0; i < NIB_SPANS; i++) {
         outputs[i] = NULL;
@@ -156,7 +157,7 @@ static nib_status run_case(const walk_case *c, nib_stream *stream, const char *k
         if (c->written >> i & 1) outputs[i] = bytes;
         else {
             CHECK(!memcmp(bytes, c->data[i], c->bytes[i]), "%s changed its input",
-                  kernel ? kernel : "ref");
+                  forced ? forced->name : "ref");
             free(bytes);
         }
     }
@@ -229,7 +230,7 @@ static void walk_one(const walk_case *c, unsigned char *expected[NIB_SPANS])
             continue;
         }
         unsigned char *got[NIB_SPANS];
-        nib_status status = run_case(c, walk.stream, kernel->name, 0x5A, got);
+        nib_status status = run_case(c, walk.stream, kernel, 0x5A, got);
         if (!CHECK(status == NIB_OK, "%s: %s", kernel->name, nib_last_error()))
             describe(c, kernel->name, -1);
         for (int i = 0; i < NIB_SPANS; i++) {

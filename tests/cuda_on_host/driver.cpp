@@ -1,0 +1,325 @@
+// A stand-in for libcuda: the driver functions nibble uses, loaded by the same dlopen (NIBBLE_CUDA_DRIVER=this library).
+// Kernels are the unmodified kernels/cuda/*.cu, compiled as C++ into this library and run by the emulator.
+//
+// What it checks or does as a driver would, or worse:
+//   - two devices; memory of CUDA_HOST_MEMORY bytes each (default 1 GiB): more is CUDA_ERROR_OUT_OF_MEMORY
+//   - copies and kernels run late: at the next synchronisation of their stream, never at the call
+//   - a current context is needed, and must be of the device whose memory and streams are used
+//   - a kernel that breaks a rule of the machine prints why, and every later call returns CUDA_ERROR_LAUNCH_FAILED
+//   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks
+//   - cuda_host_calls(name) counts calls
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cuda_on_host.h"
+
+#include "../../kernels/cuda/device.cuh"
+
+#define API extern "C" __attribute__((visibility("default")))
+
+typedef int CUresult, CUdevice;
+typedef unsigned long long CUdeviceptr;
+enum {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    INVALID_CONTEXT = 201,
+    NOT_FOUND = 500,
+    LAUNCH_FAILED = 719
+};
+
+namespace {
+
+enum { DEVICES = 2 };
+
+struct Context {
+    CUdevice device;
+};
+
+struct Stream {
+    Context *context;
+    std::deque<std::function<void()>> work;
+};
+
+struct Module {
+    Context *context;
+};
+
+struct State {
+    std::recursive_mutex lock;
+    Context primary[DEVICES] = {{0}, {1}};
+    size_t used[DEVICES] = {};
+    std::map<char *, std::pair<size_t, CUdevice>> memory; // start -> bytes, device
+    std::map<std::string, long> calls;
+    bool faulted = false;
+    long launches = 0;
+} state;
+
+thread_local std::vector<Context *> current;
+
+size_t number(const char *name, size_t otherwise)
+{
+    const char *text = std::getenv(name);
+    return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+// Counts the call and says whether it may go on.
+CUresult begin(const char *name, bool needs_context)
+{
+    state.calls[name]++;
+    if (state.faulted) return LAUNCH_FAILED;
+    return needs_context && current.empty() ? INVALID_CONTEXT : SUCCESS;
+}
+
+#define BEGIN(needs_context)                                                                       \
+    std::lock_guard<std::recursive_mutex> guard(state.lock);                                       \
+    if (CUresult refused = begin(__func__, needs_context)) return refused
+
+// Device memory [p, p + bytes) of the current context's device.
+bool is_device_memory(const void *p, size_t bytes)
+{
+    auto next = state.memory.upper_bound((char *)p);
+    if (next == state.memory.begin()) return false;
+    auto &entry = *--next;
+    return (char *)p + bytes <= entry.first + entry.second.first && entry.second.second == current.back()->device;
+}
+
+void run(Stream *stream)
+{
+    while (!stream->work.empty() && !state.faulted) {
+        auto work = std::move(stream->work.front());
+        stream->work.pop_front();
+        work();
+    }
+}
+
+typedef void Kernel(nib_spans, nib_args, nib_i64);
+
+struct Launch {
+    Kernel *kernel;
+    nib_spans spans;
+    nib_args args;
+    nib_i64 items;
+    static void enter(void *p)
+    {
+        Launch *l = static_cast<Launch *>(p);
+        l->kernel(l->spans, l->args, l->items);
+    }
+};
+
+void run_kernel(Launch launch, dim3 grid, dim3 block, const char *name)
+{
+    try {
+        if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches)) throw emu::Failure("planted fault");
+        emu::options.seed = number("CUDA_HOST_SEED", 1) + size_t(state.launches);
+        emu::launch(grid, block, 0, Launch::enter, &launch, emu::Where{name, 0});
+    } catch (const emu::Failure &failure) {
+        std::fprintf(stderr, "cuda-host: %s: %s\n", name, failure.what());
+        state.faulted = true;
+    }
+}
+
+} // namespace
+
+API long cuda_host_calls(const char *name)
+{
+    std::lock_guard<std::recursive_mutex> guard(state.lock);
+    return state.calls[name];
+}
+
+API CUresult cuInit(unsigned) { return SUCCESS; }
+API CUresult cuDriverGetVersion(int *version) { return *version = 13000, SUCCESS; }
+
+API CUresult cuGetErrorName(CUresult error, const char **text)
+{
+    static const std::map<int, const char *> names = {{INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
+                                                      {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
+                                                      {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
+                                                      {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE"},
+                                                      {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
+                                                      {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
+                                                      {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}};
+    auto found = names.find(error);
+    *text = found == names.end() ? nullptr : found->second;
+    return *text ? SUCCESS : INVALID_VALUE;
+}
+
+API CUresult cuGetErrorString(CUresult error, const char **text) { return cuGetErrorName(error, text); }
+
+API CUresult cuDeviceGetCount(int *count) { return *count = DEVICES, SUCCESS; }
+
+API CUresult cuDeviceGet(CUdevice *device, int index)
+{
+    if (index < 0 || index >= DEVICES) return INVALID_DEVICE;
+    return *device = index, SUCCESS;
+}
+
+API CUresult cuDeviceGetName(char *name, int length, CUdevice)
+{
+    std::snprintf(name, size_t(length), "cuda-host");
+    return SUCCESS;
+}
+
+API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice)
+{
+    return *bytes = number("CUDA_HOST_MEMORY", size_t(1) << 30), SUCCESS;
+}
+
+API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice)
+{
+    switch (attribute) {
+    case 16: return *value = 1, SUCCESS; // one multiprocessor: the grid is smaller than the work, so strides show
+    case 75: return *value = 9, SUCCESS;
+    case 76: return *value = 0, SUCCESS;
+    default: return INVALID_VALUE;
+    }
+}
+
+API CUresult cuDevicePrimaryCtxRetain(Context **context, CUdevice device)
+{
+    BEGIN(false);
+    return *context = &state.primary[device], SUCCESS;
+}
+
+API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) { return SUCCESS; }
+
+API CUresult cuCtxGetCurrent(Context **context)
+{
+    return *context = current.empty() ? nullptr : current.back(), SUCCESS;
+}
+
+API CUresult cuCtxGetDevice(CUdevice *device)
+{
+    if (current.empty()) return INVALID_CONTEXT;
+    return *device = current.back()->device, SUCCESS;
+}
+
+API CUresult cuCtxPushCurrent_v2(Context *context)
+{
+    BEGIN(false);
+    return current.push_back(context), SUCCESS;
+}
+
+API CUresult cuCtxPopCurrent_v2(Context **context)
+{
+    if (current.empty()) return INVALID_CONTEXT;
+    *context = current.back();
+    return current.pop_back(), SUCCESS;
+}
+
+API CUresult cuStreamCreate(Stream **stream, unsigned)
+{
+    BEGIN(true);
+    return *stream = new Stream{current.back(), {}}, SUCCESS;
+}
+
+API CUresult cuStreamSynchronize(Stream *stream)
+{
+    BEGIN(true);
+    if (stream->context != current.back()) return INVALID_CONTEXT;
+    run(stream);
+    return state.faulted ? LAUNCH_FAILED : SUCCESS;
+}
+
+API CUresult cuStreamDestroy_v2(Stream *stream)
+{
+    BEGIN(true);
+    run(stream);
+    delete stream;
+    return SUCCESS;
+}
+
+API CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
+{
+    BEGIN(true);
+    CUdevice device = current.back()->device;
+    if (!bytes) return INVALID_VALUE;
+    if (bytes > number("CUDA_HOST_MEMORY", size_t(1) << 30) - state.used[device]) return OUT_OF_MEMORY;
+    char *memory = static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+    if (!memory) return OUT_OF_MEMORY;
+    std::memset(memory, 0xC5, bytes); // what was there before is nobody's business
+    state.memory[memory] = {bytes, device};
+    state.used[device] += bytes;
+    return *address = CUdeviceptr(memory), SUCCESS;
+}
+
+API CUresult cuMemFree_v2(CUdeviceptr address)
+{
+    BEGIN(true);
+    auto found = state.memory.find(reinterpret_cast<char *>(address));
+    if (found == state.memory.end()) return INVALID_VALUE;
+    state.used[found->second.second] -= found->second.first;
+    std::free(found->first);
+    state.memory.erase(found);
+    return SUCCESS;
+}
+
+API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dst, const void *src, size_t bytes, Stream *stream)
+{
+    BEGIN(true);
+    char *to = reinterpret_cast<char *>(dst);
+    if (stream->context != current.back() || !is_device_memory(to, bytes)) return INVALID_VALUE;
+    stream->work.push_back([=] { std::memcpy(to, src, bytes); });
+    return SUCCESS;
+}
+
+API CUresult cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t bytes, Stream *stream)
+{
+    BEGIN(true);
+    char *from = reinterpret_cast<char *>(src);
+    if (stream->context != current.back() || !is_device_memory(from, bytes)) return INVALID_VALUE;
+    std::memset(dst, 0x3A, bytes); // not there yet
+    stream->work.push_back([=] { std::memcpy(dst, from, bytes); });
+    return SUCCESS;
+}
+
+API CUresult cuModuleLoadData(Module **module, const void *image)
+{
+    BEGIN(true);
+    if (!image) return INVALID_IMAGE;
+    return *module = new Module{current.back()}, SUCCESS;
+}
+
+API CUresult cuModuleUnload(Module *module)
+{
+    BEGIN(true);
+    delete module;
+    return SUCCESS;
+}
+
+// Kernels are symbols of this very library.
+API CUresult cuModuleGetFunction(void **function, Module *, const char *name)
+{
+    BEGIN(true);
+    Dl_info self;
+    if (!dladdr(reinterpret_cast<void *>(&cuInit), &self)) return NOT_FOUND;
+    void *library = dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    *function = library ? dlsym(library, name) : nullptr;
+    if (library) dlclose(library);
+    return *function ? SUCCESS : NOT_FOUND;
+}
+
+API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                            unsigned shared_bytes, Stream *stream, void **params, void **extra)
+{
+    BEGIN(true);
+    if (stream->context != current.back() || !gx || gy != 1 || gz != 1 || by != 1 || bz != 1 || bx > 1024 ||
+        shared_bytes || extra)
+        return INVALID_VALUE;
+    Launch launch = {reinterpret_cast<Kernel *>(function), *static_cast<nib_spans *>(params[0]),
+                     *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2])};
+    Dl_info info;
+    const char *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "?";
+    stream->work.push_back([=] { run_kernel(launch, dim3(gx), dim3(bx), name); });
+    return SUCCESS;
+}
