@@ -1,5 +1,5 @@
-/* convert.cu - between F32, F16 and BF16: docs/numerics.md section 5. Bound: memory. A thread converts every 32nd element of
- * its warp's 1024, so accesses are whole lines at any alignment. */
+/* convert.cu - between F32, F16 and BF16: docs/numerics.md section 5. Bound: memory. A thread
+ * converts every 32nd element of its warp's 1024, so accesses are whole lines at any alignment. */
 #include "device.cuh"
 
 /* items: chunks of 1024 elements; a warp each. */

@@ -1,13 +1,14 @@
 /* dequantize.cu - planes to elements: docs/numerics.md section 4.
  *
- *   octets_*  4 or 8 bits, rows and groups of whole octets: a thread reads 4 or 8 bytes of codes and writes 8 elements in
- *             16-byte accesses; neighbouring threads write neighbouring bytes.
- *   any       8 elements of a row a thread, element by element.
+ *   octets_*  4 or 8 bits, rows and groups of whole octets: a thread reads 4 or 8 bytes of codes
+ * and writes 8 elements in 16-byte accesses; neighbouring threads write neighbouring bytes. any 8
+ * elements of a row a thread, element by element.
  *
  * Bound: memory; int4 g128 to bf16 moves 2.516 bytes an element, most of them written. */
 #include "device.cuh"
 
-template <int type, int bits> DEVICE void dequantize_octets(const nib_spans &s, const nib_args &a, nib_i64 items)
+template <int type, int bits>
+DEVICE void dequantize_octets(const nib_spans &s, const nib_args &a, nib_i64 items)
 {
     nib_i64 octets = a.cols / 8;
     for (nib_i64 item = grid_thread(); item < items; item += grid_threads()) {
@@ -21,7 +22,8 @@ template <int type, int bits> DEVICE void dequantize_octets(const nib_spans &s, 
         nib_cell c = cell_load(s, a, row * a.scale_cols + k * 8 / a.group);
         float value[8];
         for (int i = 0; i < 8; i++) {
-            nib_u32 code = ((nib_u32)(packed >> (bits * i)) & ((1u << bits) - 1u)) ^ (nib_u32)a.codes.flip;
+            nib_u32 code =
+                ((nib_u32)(packed >> (bits * i)) & ((1u << bits) - 1u)) ^ (nib_u32)a.codes.flip;
             value[i] = nib_decode(code, cell_zero(c), c.scale, c.min, a.offset);
         }
         store_octet<type>(s.y, item, value);

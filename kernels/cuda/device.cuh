@@ -1,8 +1,10 @@
-/* device.cuh - what every CUDA kernel here starts from: the launch signature, vector loads, warp reductions. The one place
- * for PTX (none is needed yet). Under a host compiler (tests/cuda_on_host) the same names come from the emulator.
+/* device.cuh - what every CUDA kernel here starts from: the launch signature, vector loads, warp
+ * reductions. The one place for PTX (none is needed yet). Under a host compiler
+ * (tests/cuda_on_host) the same names come from the emulator.
  *
- * Every kernel has one signature, so that host/cuda launches them all by one loop: seven spans, the numbers, and how many
- * work items there are. Files are compiled with -fmad=false -ftz=false -prec-div=true (docs/numerics.md section 2). */
+ * Every kernel has one signature, so that host/cuda launches them all by one loop: seven spans, the
+ * numbers, and how many work items there are. Files are compiled with -fmad=false -ftz=false
+ * -prec-div=true (docs/numerics.md section 2). */
 #pragma once
 
 #if defined(__CUDACC__)
@@ -24,23 +26,20 @@ struct nib_spans {
 
 #define NIB_THREADS 256 /* of every block; host/cuda/cuda.c launches so */
 #define NIB_CUDA_KERNEL(name)                                                                      \
-    extern "C" __global__ void __launch_bounds__(NIB_THREADS) name(nib_spans s, nib_args a, nib_i64 items)
+    extern "C" __global__ void __launch_bounds__(NIB_THREADS)                                      \
+        name(nib_spans s, nib_args a, nib_i64 items)
 
-/* This thread's number in the grid, and the grid's size: loops stride by it, so any grid covers any tensor. */
-DEVICE nib_i64 grid_thread()
-{
-    return (nib_i64)blockIdx.x * NIB_THREADS + threadIdx.x;
-}
-DEVICE nib_i64 grid_threads()
-{
-    return (nib_i64)gridDim.x * NIB_THREADS;
-}
+/* This thread's number in the grid, and the grid's size: loops stride by it, so any grid covers any
+ * tensor. */
+DEVICE nib_i64 grid_thread() { return (nib_i64)blockIdx.x * NIB_THREADS + threadIdx.x; }
+DEVICE nib_i64 grid_threads() { return (nib_i64)gridDim.x * NIB_THREADS; }
 
 /* ---- elements ---- */
 
 DEVICE float load_element(const void *p, nib_i32 type, nib_i64 i)
 {
-    return nib_from_type(type, type == NIB_T_F32 ? ((const nib_u32 *)p)[i] : ((const nib_u16 *)p)[i]);
+    return nib_from_type(type,
+                         type == NIB_T_F32 ? ((const nib_u32 *)p)[i] : ((const nib_u16 *)p)[i]);
 }
 
 DEVICE void store_raw(void *p, nib_i32 type, nib_i64 i, nib_u32 raw)
@@ -80,7 +79,8 @@ template <int type> DEVICE void store_octet(void *p, nib_i64 at, const float val
         v[0] = make_uint4(w[0], w[1], w[2], w[3]);
         v[1] = make_uint4(w[4], w[5], w[6], w[7]);
     } else
-        v[0] = make_uint4(w[0] | w[1] << 16, w[2] | w[3] << 16, w[4] | w[5] << 16, w[6] | w[7] << 16);
+        v[0] =
+            make_uint4(w[0] | w[1] << 16, w[2] | w[3] << 16, w[4] | w[5] << 16, w[6] | w[7] << 16);
 }
 
 /* ---- ranges ---- */
@@ -91,10 +91,7 @@ struct range {
     nib_u32 nonfinite;
 };
 
-DEVICE range range_empty()
-{
-    return {NIB_BITS_F32(0x7f800000u), NIB_BITS_F32(0xff800000u), 0u};
-}
+DEVICE range range_empty() { return {NIB_BITS_F32(0x7f800000u), NIB_BITS_F32(0xff800000u), 0u}; }
 
 DEVICE void range_take(range &r, float raw, nib_i32 policy, nib_i32 type)
 {
@@ -104,11 +101,13 @@ DEVICE void range_take(range &r, float raw, nib_i32 policy, nib_i32 type)
     r.max = x > r.max ? x : r.max;
 }
 
-/* Over the lanes of an aligned segment of `lanes` (a power of two up to 32); every lane of the warp calls it. */
+/* Over the lanes of an aligned segment of `lanes` (a power of two up to 32); every lane of the warp
+ * calls it. */
 DEVICE range range_reduce(range r, int lanes)
 {
     for (int distance = lanes / 2; distance > 0; distance /= 2) {
-        float min = __shfl_xor_sync(~0u, r.min, distance), max = __shfl_xor_sync(~0u, r.max, distance);
+        float min = __shfl_xor_sync(~0u, r.min, distance),
+              max = __shfl_xor_sync(~0u, r.max, distance);
         r.min = min < r.min ? min : r.min;
         r.max = max > r.max ? max : r.max;
         r.nonfinite |= __shfl_xor_sync(~0u, r.nonfinite, distance);
@@ -132,11 +131,13 @@ DEVICE range range_reduce_block(range r)
     return r;
 }
 
-/* The raw range of one cell, by the 32 lanes of a warp: rows of the cell one after the other, lanes side by side. */
+/* The raw range of one cell, by the 32 lanes of a warp: rows of the cell one after the other, lanes
+ * side by side. */
 DEVICE range range_of_cell(const nib_spans &s, const nib_args &a, nib_i64 cell, int lane)
 {
     range r = range_empty();
-    nib_i64 first = cell % a.scale_cols * a.group, end = first + a.group < a.cols ? first + a.group : a.cols;
+    nib_i64 first = cell % a.scale_cols * a.group,
+            end = first + a.group < a.cols ? first + a.group : a.cols;
     for (nib_i64 row = cell / a.scale_cols; row < a.rows; row += a.period)
         for (nib_i64 k = first + lane; k < end; k += 32)
             range_take(r, load_element(s.x, a.x_type, row * a.cols + k), a.nonfinite, a.x_type);
@@ -158,9 +159,10 @@ DEVICE void report_nonfinite(void *report, nib_i64 index)
     atomicMin(&count[1], (nib_u32)(index < 0xfffffffe ? index : 0xfffffffe));
 }
 
-/* Makes the cell of a range; its scale is NaN where the group is poisoned. One thread of a cell also `store`s its scale and
- * offset and reports it. */
-DEVICE nib_cell cell_make(const nib_spans &s, const nib_args &a, nib_i64 index, const range &r, bool store)
+/* Makes the cell of a range; its scale is NaN where the group is poisoned. One thread of a cell
+ * also `store`s its scale and offset and reports it. */
+DEVICE nib_cell cell_make(const nib_spans &s, const nib_args &a, nib_i64 index, const range &r,
+                          bool store)
 {
     bool poisoned = r.nonfinite && a.nonfinite == NIB_N_ERROR;
     nib_cell c = nib_cell_make(a, r.min, r.max);
@@ -175,33 +177,35 @@ DEVICE nib_cell cell_make(const nib_spans &s, const nib_args &a, nib_i64 index, 
     nib_u32 nan = type_nan(a.scale_type);
     store_raw(s.scales, a.scale_type, index, poisoned ? nan : nib_to_type(a.scale_type, c.scale));
     if (a.offset == NIB_O_MIN)
-        store_raw(s.offsets, a.scale_type, index, poisoned ? nan : nib_to_type(a.scale_type, c.min));
+        store_raw(s.offsets, a.scale_type, index,
+                  poisoned ? nan : nib_to_type(a.scale_type, c.min));
     if (a.offset == NIB_O_ZERO) {
-        nib_i64 at = index / a.scale_cols * a.other.pitch + index % a.scale_cols * (a.other.width / 8);
+        nib_i64 at =
+            index / a.scale_cols * a.other.pitch + index % a.scale_cols * (a.other.width / 8);
         nib_u32 zero = poisoned ? 0u : (nib_u32)(c.bias + (nib_i32)c.zero);
         ((nib_u8 *)s.offsets)[at] = (nib_u8)(zero ^ (nib_u32)a.other.flip);
     }
     return c;
 }
 
-/* The cell that stored planes describe, for encoding and decoding; a scale or min that is not finite is kept as it is. */
+/* The cell that stored planes describe, for encoding and decoding; a scale or min that is not
+ * finite is kept as it is. */
 DEVICE nib_cell cell_load(const nib_spans &s, const nib_args &a, nib_i64 index)
 {
     nib_cell c = nib_cell_limits(a.bits, a.offset, a.low);
     c.scale = load_element(s.scales, a.scale_type, index);
     if (a.offset == NIB_O_MIN) c.min = load_element(s.offsets, a.scale_type, index);
     if (a.offset == NIB_O_ZERO) {
-        nib_i64 at = index / a.scale_cols * a.other.pitch + index % a.scale_cols * (a.other.width / 8);
-        c.zero = (float)((nib_i32)(((const nib_u8 *)s.offsets)[at] ^ (nib_u32)a.other.flip) - c.bias);
+        nib_i64 at =
+            index / a.scale_cols * a.other.pitch + index % a.scale_cols * (a.other.width / 8);
+        c.zero =
+            (float)((nib_i32)(((const nib_u8 *)s.offsets)[at] ^ (nib_u32)a.other.flip) - c.bias);
     }
     return c;
 }
 
 /* The unsigned zero point to decode with. */
-DEVICE nib_i32 cell_zero(const nib_cell &c)
-{
-    return c.bias + (nib_i32)c.zero;
-}
+DEVICE nib_i32 cell_zero(const nib_cell &c) { return c.bias + (nib_i32)c.zero; }
 
 /* ---- octets of codes: 8 codes of a row are `width` bytes, at any width ---- */
 
@@ -218,7 +222,8 @@ DEVICE nib_u64 load_octet_codes(const void *codes, const nib_args &a, nib_i64 ro
     const nib_u8 *p = (const nib_u8 *)codes + row * a.codes.pitch;
     nib_i64 byte = k * a.codes.width;
     nib_u64 packed = 0;
-    for (int i = 0; i < a.codes.width && byte + i < a.codes.pitch; i++) packed |= (nib_u64)p[byte + i] << (8 * i);
+    for (int i = 0; i < a.codes.width && byte + i < a.codes.pitch; i++)
+        packed |= (nib_u64)p[byte + i] << (8 * i);
     return packed;
 }
 

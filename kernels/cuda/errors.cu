@@ -1,7 +1,8 @@
-/* errors.cu - the five sums of a block of 1024 elements, in the fixed order of docs/numerics.md section 6.
+/* errors.cu - the five sums of a block of 1024 elements, in the fixed order of docs/numerics.md
+ * section 6.
  *
- * A warp is a block: lane l adds elements l, l + 32, ... so loads are whole lines, and the tree of the definition is
- * shuffle-down by 16, 8, 4, 2, 1. Bound: memory. */
+ * A warp is a block: lane l adds elements l, l + 32, ... so loads are whole lines, and the tree of
+ * the definition is shuffle-down by 16, 8, 4, 2, 1. Bound: memory. */
 #include "device.cuh"
 
 struct sums {
@@ -31,10 +32,7 @@ DEVICE sums sums_reduce(sums t)
     return t;
 }
 
-DEVICE float canonical(float v)
-{
-    return v == v ? v : NIB_BITS_F32(NIB_QNAN_F32);
-}
+DEVICE float canonical(float v) { return v == v ? v : NIB_BITS_F32(NIB_QNAN_F32); }
 
 /* Where block `item` starts and ends: row, first column, end column. */
 struct place {
@@ -43,8 +41,10 @@ struct place {
 
 DEVICE place place_of(const nib_args &a, nib_i64 item)
 {
-    nib_i64 per_row = (a.cols + a.segment - 1) / a.segment * a.segment_blocks, within = item % per_row;
-    nib_i64 segment = within / a.segment_blocks * a.segment, first = segment + within % a.segment_blocks * 1024;
+    nib_i64 per_row = (a.cols + a.segment - 1) / a.segment * a.segment_blocks,
+            within = item % per_row;
+    nib_i64 segment = within / a.segment_blocks * a.segment,
+            first = segment + within % a.segment_blocks * 1024;
     nib_i64 end = segment + a.segment < a.cols ? segment + a.segment : a.cols;
     return {item / per_row, first, first + 1024 < end ? first + 1024 : end};
 }
@@ -63,10 +63,10 @@ NIB_CUDA_KERNEL(nib_cuda_errors)
             if (a.bits) {
                 nib_i64 index = p.row % a.period * a.scale_cols + k / a.group;
                 if (index != cell) c = cell_load(s, a, cell = index);
-                nib_u32 code = octet_code(load_octet_codes(s.codes, a, p.row, k / 8), a, (int)(k % 8));
+                nib_u32 code =
+                    octet_code(load_octet_codes(s.codes, a, p.row, k / 8), a, (int)(k % 8));
                 y = nib_decode(code, cell_zero(c), c.scale, c.min, a.offset);
-            } else
-                y = load_element(s.y, a.y_type, at);
+            } else y = load_element(s.y, a.y_type, at);
             sums_add(t, x, y);
         }
         t = sums_reduce(t);

@@ -1,5 +1,5 @@
-/* histogram.cu - how often each code occurs: counts in shared memory, added to the result once a block. Bound: memory for 8
- * bits; shared-memory atomics for fewer codes. */
+/* histogram.cu - how often each code occurs: counts in shared memory, added to the result once a
+ * block. Bound: memory for 8 bits; shared-memory atomics for fewer codes. */
 #include "device.cuh"
 
 NIB_CUDA_KERNEL(nib_cuda_histogram)
@@ -15,5 +15,6 @@ NIB_CUDA_KERNEL(nib_cuda_histogram)
         for (int i = 0; i < count; i++) atomicAdd(&counts[octet_code(packed, a, i)], 1u);
     }
     __syncthreads();
-    if (threadIdx.x < 1u << a.bits && counts[threadIdx.x]) atomicAdd((nib_u32 *)s.out + threadIdx.x, counts[threadIdx.x]);
+    if (threadIdx.x < 1u << a.bits && counts[threadIdx.x])
+        atomicAdd((nib_u32 *)s.out + threadIdx.x, counts[threadIdx.x]);
 }

@@ -1,22 +1,22 @@
-/* quantize.cu - elements to codes, scales and offsets. Layouts: docs/schemes/; arithmetic: docs/numerics.md sections 1-4.
+/* quantize.cu - elements to codes, scales and offsets. Layouts: docs/schemes/; arithmetic:
+ * docs/numerics.md sections 1-4.
  *
- *   groups_*  scales along rows, groups of 32, 64, 128 or 256, 4 or 8 bits: a thread holds 8 elements, group / 8 neighbouring
- *             lanes share a group, everything stays in registers:
- *               lane       0        1       ...     15   |   16 ...        (group 128)
- *               x       16 bytes  16 bytes        16 bytes|                 one 512-byte line a warp, bf16
- *               codes    4 bytes   4 bytes         4 bytes|                 one 128-byte line a warp, 4 bits
- *             Four such lines a warp are loaded before the first is used.
- *   row_*     one scale a row: a block holds the row in registers, 8 elements a thread and vector.
- *   cells,    anything: a warp finds a cell's range, then a thread encodes 8 elements.
- *   codes
+ *   groups_*  scales along rows, groups of 32, 64, 128 or 256, 4 or 8 bits: a thread holds 8
+ * elements, group / 8 neighbouring lanes share a group, everything stays in registers: lane       0
+ * 1       ...     15   |   16 ...        (group 128) x       16 bytes  16 bytes        16 bytes|
+ * one 512-byte line a warp, bf16 codes    4 bytes   4 bytes         4 bytes|                 one
+ * 128-byte line a warp, 4 bits Four such lines a warp are loaded before the first is used. row_*
+ * one scale a row: a block holds the row in registers, 8 elements a thread and vector. cells,
+ * anything: a warp finds a cell's range, then a thread encodes 8 elements. codes
  *
- * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an element. H200 4.8 TB/s then leaves
- * about 17 instruction slots an element, hence quotient() instead of a division. */
+ * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an element.
+ * H200 4.8 TB/s then leaves about 17 instruction slots an element, hence quotient() instead of a
+ * division. */
 #include "device.cuh"
 
-/* x / s correctly rounded, by r = 1 / s: one exact remainder corrects x * r. Equal to the division for every s of 11 or fewer
- * significant bits (F16 and BF16 scales) inside the exponents that is_fast admits; tests/test_quotient.c tries every pair
- * of significands. */
+/* x / s correctly rounded, by r = 1 / s: one exact remainder corrects x * r. Equal to the division
+ * for every s of 11 or fewer significant bits (F16 and BF16 scales) inside the exponents that
+ * is_fast admits; tests/test_quotient.c tries every pair of significands. */
 DEVICE float quotient(float x, float s, float r)
 {
     float q = __fmul_rn(x, r);
@@ -57,7 +57,8 @@ template <int bits> DEVICE void store_codes(void *codes, nib_i64 octet, nib_u64 
 enum { UNROLL = 4 };
 
 /* items: octets. group divides cols, so codes and elements are dense and octets number both. */
-template <int type, int bits> DEVICE void quantize_groups(const nib_spans &s, const nib_args &a, nib_i64 items)
+template <int type, int bits>
+DEVICE void quantize_groups(const nib_spans &s, const nib_args &a, nib_i64 items)
 {
     int lanes = (int)a.group / 8, lane = threadIdx.x % 32;
     nib_i64 warp = grid_thread() / 32, warps = grid_threads() / 32;
@@ -85,7 +86,8 @@ template <int type, int bits> DEVICE void quantize_groups(const nib_spans &s, co
 }
 
 /* items: rows; a row is at most 8 * NIB_THREADS * vectors elements, a multiple of 8. */
-template <int type, int bits, int vectors> DEVICE void quantize_rows(const nib_spans &s, const nib_args &a, nib_i64 items)
+template <int type, int bits, int vectors>
+DEVICE void quantize_rows(const nib_spans &s, const nib_args &a, nib_i64 items)
 {
     nib_i64 octets = a.cols / 8;
     for (nib_i64 row = blockIdx.x; row < items; row += gridDim.x) {
@@ -96,13 +98,15 @@ template <int type, int bits, int vectors> DEVICE void quantize_rows(const nib_s
             data[v] = load_octet<type>(s.x, row * octets + (k < octets ? k : octets - 1));
         }
         for (int v = 0; v < vectors; v++)
-            for (int i = 0; i < 8; i++) range_take(r, octet_raw<type>(data[v], i), a.nonfinite, type);
+            for (int i = 0; i < 8; i++)
+                range_take(r, octet_raw<type>(data[v], i), a.nonfinite, type);
         nib_cell c = cell_make(s, a, row, range_reduce_block(r), threadIdx.x == 0);
         for (int v = 0; v < vectors; v++) {
             nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
             if (k >= octets) break;
             float value[8];
-            for (int i = 0; i < 8; i++) value[i] = nib_admit(octet_raw<type>(data[v], i), a.nonfinite, type);
+            for (int i = 0; i < 8; i++)
+                value[i] = nib_admit(octet_raw<type>(data[v], i), a.nonfinite, type);
             nib_u64 packed = encode_octet(c, value, bits, (nib_u32)a.codes.flip);
             store_codes<bits>((char *)s.codes + row * a.codes.pitch, k, packed);
         }
@@ -137,7 +141,8 @@ NIB_CUDA_KERNEL(nib_cuda_quantize_cells)
         cell_make(s, a, cell, range_of_cell(s, a, cell, lane), lane == 0);
 }
 
-/* Any 8 elements of a row, from the cells that nib_cuda_quantize_cells stored; the last of a row also clears its padding. */
+/* Any 8 elements of a row, from the cells that nib_cuda_quantize_cells stored; the last of a row
+ * also clears its padding. */
 NIB_CUDA_KERNEL(nib_cuda_quantize_codes)
 {
     nib_i64 octets = (a.cols + 7) / 8;
@@ -149,13 +154,15 @@ NIB_CUDA_KERNEL(nib_cuda_quantize_codes)
         for (int i = 0; i < count; i++) {
             nib_i64 k = first + i, at = row % a.period * a.scale_cols + k / a.group;
             if (at != cell) c = cell_load(s, a, cell = at);
-            float x = nib_admit(load_element(s.x, a.x_type, row * a.cols + k), a.nonfinite, a.x_type);
+            float x =
+                nib_admit(load_element(s.x, a.x_type, row * a.cols + k), a.nonfinite, a.x_type);
             code[i] = (nib_is_finite(c.scale) ? nib_encode(c, x) : 0u) ^ (nib_u32)a.codes.flip;
         }
         nib_u64 packed = pack_octet(code, a.codes.width);
         nib_u8 *out = (nib_u8 *)s.codes + row * a.codes.pitch;
         nib_i64 byte = first / 8 * a.codes.width;
         nib_i64 end = count < 8 || first + 8 == a.cols ? a.codes.pitch : byte + a.codes.width;
-        for (int i = 0; byte + i < end; i++) out[byte + i] = i < 8 ? (nib_u8)(packed >> (8 * i)) : (nib_u8)0;
+        for (int i = 0; byte + i < end; i++)
+            out[byte + i] = i < 8 ? (nib_u8)(packed >> (8 * i)) : (nib_u8)0;
     }
 }

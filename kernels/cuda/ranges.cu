@@ -1,7 +1,8 @@
-/* ranges.cu - the smallest, largest and largest absolute value of each cell: docs/numerics.md section 7.
+/* ranges.cu - the smallest, largest and largest absolute value of each cell: docs/numerics.md
+ * section 7.
  *
- * Bound: memory, one read of each element. Groups of 32 to 256 along the row use the lanes of quantize.cu's drawing; a whole
- * row is a block's work; anything else takes a warp a cell. */
+ * Bound: memory, one read of each element. Groups of 32 to 256 along the row use the lanes of
+ * quantize.cu's drawing; a whole row is a block's work; anything else takes a warp a cell. */
 #include "device.cuh"
 
 DEVICE void store_range(const nib_spans &s, const nib_args &a, nib_i64 cell, const range &r)
@@ -18,7 +19,8 @@ template <int type> DEVICE void ranges_groups(const nib_spans &s, const nib_args
 {
     enum { UNROLL = 4 };
     int lanes = (int)a.group / 8, lane = threadIdx.x % 32;
-    for (nib_i64 base = grid_thread() / 32 * 32 * UNROLL; base < items; base += grid_threads() * UNROLL) {
+    for (nib_i64 base = grid_thread() / 32 * 32 * UNROLL; base < items;
+         base += grid_threads() * UNROLL) {
         octet data[UNROLL];
         for (int u = 0; u < UNROLL; u++) {
             nib_i64 at = base + u * 32 + lane;
@@ -27,7 +29,8 @@ template <int type> DEVICE void ranges_groups(const nib_spans &s, const nib_args
         for (int u = 0; u < UNROLL; u++) {
             nib_i64 at = base + u * 32 + lane;
             range r = range_empty();
-            for (int i = 0; i < 8; i++) range_take(r, octet_raw<type>(data[u], i), a.nonfinite, type);
+            for (int i = 0; i < 8; i++)
+                range_take(r, octet_raw<type>(data[u], i), a.nonfinite, type);
             r = range_reduce(r, lanes);
             if (at < items && lane % lanes == 0) store_range(s, a, at / lanes, r);
         }
@@ -49,14 +52,8 @@ template <int type> DEVICE void ranges_rows(const nib_spans &s, const nib_args &
 }
 
 #define TYPE(type)                                                                                 \
-    NIB_CUDA_KERNEL(nib_cuda_ranges_groups_##type)                                                 \
-    {                                                                                              \
-        ranges_groups<NIB_T_##type>(s, a, items);                                                  \
-    }                                                                                              \
-    NIB_CUDA_KERNEL(nib_cuda_ranges_rows_##type)                                                   \
-    {                                                                                              \
-        ranges_rows<NIB_T_##type>(s, a, items);                                                    \
-    }
+    NIB_CUDA_KERNEL(nib_cuda_ranges_groups_##type) { ranges_groups<NIB_T_##type>(s, a, items); }   \
+    NIB_CUDA_KERNEL(nib_cuda_ranges_rows_##type) { ranges_rows<NIB_T_##type>(s, a, items); }
 TYPE(F32)
 TYPE(F16)
 TYPE(BF16)
