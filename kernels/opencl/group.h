@@ -1,5 +1,5 @@
-/* group.h - the groups that share a scale: their range over a work-group, their planes' entries and
- * their line in the report. */
+/* group.h - the groups that share a scale: their range, their planes' entries and their line in the
+ * report. */
 #ifndef NIB_OPENCL_GROUP_H
 #define NIB_OPENCL_GROUP_H
 
@@ -18,49 +18,12 @@ NIB_FN nib_extent nib_extent_none(void)
     return e;
 }
 
-NIB_FN nib_extent nib_extent_add(nib_extent e, nib_args a, float given)
-{
-    float value = nib_admit(given, a.nonfinite, a.x_type);
-    e.min = value < e.min ? value : e.min;
-    e.max = value > e.max ? value : e.max;
-    e.nonfinite |= !nib_is_finite(given);
-    return e;
-}
-
 NIB_FN nib_extent nib_extent_join(nib_extent e, nib_extent other)
 {
     e.min = other.min < e.min ? other.min : e.min;
     e.max = other.max > e.max ? other.max : e.max;
     e.nonfinite |= other.nonfinite;
     return e;
-}
-
-/* Range of group `cell`, by a work-group of `lanes` (a power of two) work-items with `shared` for
- * one extent each; valid in lane 0. Minimum and maximum have no rounding, so their order is free.
- * Elements go round the lanes row by row: coalesced where the group is long, balanced where many
- * rows share it. */
-NIB_FN nib_extent nib_group_extent(__global const uchar *x, nib_args a, nib_i64 cell, nib_i32 lane,
-                                   nib_i32 lanes, __local nib_extent *shared)
-{
-    nib_i64 first = cell % a.scale_cols * a.group, width = min(a.group, a.cols - first);
-    nib_i64 row = cell / a.scale_cols + lane / width * a.period, col = lane % width;
-    nib_i64 row_step = lanes / width * a.period, col_step = lanes % width;
-    nib_extent e = nib_extent_none();
-    while (row < a.rows) {
-        e = nib_extent_add(e, a, nib_load(x, a.x_type, row * a.cols + first + col));
-        row += row_step;
-        col += col_step;
-        if (col >= width) {
-            col -= width;
-            row += a.period;
-        }
-    }
-    shared[lane] = e;
-    for (nib_i32 stride = lanes / 2; stride > 0; stride /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (lane < stride) shared[lane] = nib_extent_join(shared[lane], shared[lane + stride]);
-    }
-    return lane == 0 ? shared[0] : e;
 }
 
 NIB_FN nib_i32 nib_is_poisoned(nib_args a, nib_extent e)
@@ -127,12 +90,6 @@ NIB_FN nib_cell nib_read_cell(__global const uchar *scales, __global const uchar
     if (a.offset == NIB_O_ZERO)
         c.zero = (float)((nib_i32)(offsets[nib_zero_byte(a, cell)] ^ a.other.flip) - c.bias);
     return c;
-}
-
-/* Element (row, col) decoded, of a group with the parameters `c`. */
-NIB_FN float nib_decode_in(nib_args a, nib_cell c, nib_u32 code)
-{
-    return nib_decode(code, c.bias + (nib_i32)c.zero, c.scale, c.min, a.offset);
 }
 
 #endif

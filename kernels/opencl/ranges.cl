@@ -4,7 +4,7 @@
  *   memory
  *
  * Bound: reads every element once; memory bandwidth where there are many groups. */
-#include "group.h"
+#include "octet.h"
 
 #define LANES 64
 
