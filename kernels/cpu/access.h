@@ -68,6 +68,18 @@ static inline void store_zero(void *plane, const nib_args *a, nib_i64 cell, nib_
     row[cell % a->scale_cols] = (nib_u8)(zero ^ a->other.flip);
 }
 
+/* `c` NULL: the poisoned cell. */
+static inline void store_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 cell,
+                              const nib_cell *c)
+{
+    float nan = NIB_BITS_F32(NIB_QNAN_F32);
+    store_element(span[NIB_SCALES], a->scale_type, cell, c ? c->scale : nan);
+    if (a->offset == NIB_O_MIN)
+        store_element(span[NIB_OFFSETS], a->scale_type, cell, c ? c->min : nan);
+    if (a->offset == NIB_O_ZERO)
+        store_zero(span[NIB_OFFSETS], a, cell, c ? c->bias + (nib_i32)c->zero : 0);
+}
+
 /* Values of row `row`, columns begin..end-1, as f32. */
 static inline void decode_row(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
                               nib_i64 begin, nib_i64 end, float *values)

@@ -11,6 +11,8 @@
 NIB_CPU_KERNEL(nib_cpu_ranges);
 NIB_CPU_KERNEL(nib_cpu_quantize_cells);
 NIB_CPU_KERNEL(nib_cpu_quantize_runs);
+NIB_CPU_KERNEL(nib_cpu_quantize_rows_avx2);
+NIB_CPU_KERNEL(nib_cpu_quantize_rows_avx512);
 NIB_CPU_KERNEL(nib_cpu_dequantize);
 NIB_CPU_KERNEL(nib_cpu_repack);
 NIB_CPU_KERNEL(nib_cpu_convert);

@@ -7,18 +7,6 @@
 #include "kernels.h"
 #include "range.h"
 
-/* `c` NULL: the poisoned cell. */
-static void store_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 cell,
-                       const nib_cell *c)
-{
-    float nan = NIB_BITS_F32(NIB_QNAN_F32);
-    store_element(span[NIB_SCALES], a->scale_type, cell, c ? c->scale : nan);
-    if (a->offset == NIB_O_MIN)
-        store_element(span[NIB_OFFSETS], a->scale_type, cell, c ? c->min : nan);
-    if (a->offset == NIB_O_ZERO)
-        store_zero(span[NIB_OFFSETS], a, cell, c ? c->bias + (nib_i32)c->zero : 0);
-}
-
 NIB_CPU_KERNEL(nib_cpu_quantize_cells)
 {
     cell_report report = CELL_REPORT_EMPTY;

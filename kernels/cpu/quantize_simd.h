@@ -1,0 +1,194 @@
+/* quantize_simd.h - quantize row by row: groups of whole runs, or whole rows; one text for each
+ * vec_*.h.
+ *
+ *   x [rows, cols]  ->  keys of a batch of groups -> their cells -> codes, while x is in the cache
+ *
+ * Bound: reading x once and writing codes and scales once: 2 + bits / 8 bytes an element of bf16.
+ *
+ * A group is done here if its values are finite and its scale is neither tiny nor huge (ORDINARY);
+ * any other goes to the plain kernel. So nothing here admits or flushes values: a subnormal x
+ * encodes as 0 does, since |x / s| < 2^-28, and so does |(x - m) / s| where m is as small; where m
+ * is not, x - m rounds to -m. */
+#include "cells_simd.h"
+#include "kernels.h"
+#include "key.h"
+#include "range.h"
+#include "runs_simd.h"
+
+enum { BATCH = 64, BATCH_ELEMENTS = 16384 };
+
+/* Consecutive groups of one row, and what they become. */
+typedef struct batch {
+    nib_i64 row, first, count;       /* groups */
+    nib_i64 begin, end;              /* columns */
+    int32_t low[BATCH], high[BATCH]; /* keys */
+    float scale[BATCH], inverse[BATCH], min[BATCH], zero[BATCH];
+    int32_t scale_bits[BATCH], min_bits[BATCH];
+    int32_t plain[BATCH];     /* for the plain kernel */
+    nib_u32 empty, underflow; /* how many groups, for the report */
+} batch;
+
+/* ---- ranges ---- */
+
+INLINE void range_batch(batch *b, const nib_args *a, const nib_u8 *x, int type)
+{
+    int size = type == NIB_T_F32 ? 4 : 2;
+    for (nib_i64 g = 0; g < b->count; g++) {
+        nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
+        span_keys keys = k_start(type);
+        for (; k + 32 <= stop; k += 32) k_take(&keys, x + k * size, type);
+        k_end(keys, type, &b->low[g], &b->high[g]);
+        for (; k < stop; k++) {
+            int32_t key = element_key(x, type, k);
+            if (key < b->low[g]) b->low[g] = key;
+            if (key > b->high[g]) b->high[g] = key;
+        }
+    }
+}
+
+/* ---- cells ---- */
+
+INLINE void store_raw(void *plane, int type, nib_i64 at, const int32_t *bits, nib_i64 count)
+{
+    for (nib_i64 i = 0; type == NIB_T_F32 && i < count; i++) ((int32_t *)plane)[at + i] = bits[i];
+    for (nib_i64 i = 0; type != NIB_T_F32 && i < count; i++)
+        ((nib_u16 *)plane)[at + i] = (nib_u16)bits[i];
+}
+
+/* -1 where the cell has no tiny or huge scale: 2^-98 <= |s| <= 2^98. */
+INLINE vi is_ordinary(const cells *c)
+{
+    vi magnitude = (vi)c->scale & 0x7fffffff;
+    return (magnitude >= (127 - 98) << 23) & (magnitude <= (127 + 98) << 23) & ~c->saturated;
+}
+
+INLINE void make_cells(batch *b, const nib_args *a)
+{
+    int infinity = a->x_type == NIB_T_F32 ? 0x7f800000 : a->x_type == NIB_T_F16 ? 0x7c00 : 0x7f80;
+    for (nib_i64 g = 0; g < b->count; g += LANES) {
+        vi low, high;
+        memcpy(&low, b->low + g, sizeof low);
+        memcpy(&high, b->high + g, sizeof high);
+        cells c = cells_make(a, v_key_value(low, a->x_type), v_key_value(high, a->x_type));
+        vi ordinary = (high < infinity) & (low > ~infinity) & is_ordinary(&c);
+        vi plain = ~ordinary;
+        memcpy(b->plain + g, &plain, sizeof plain);
+        memcpy(b->scale + g, &c.scale, sizeof low);
+        memcpy(b->inverse + g, &c.inverse, sizeof low);
+        memcpy(b->min + g, &c.min, sizeof low);
+        memcpy(b->zero + g, &c.zero, sizeof low);
+        memcpy(b->scale_bits + g, &c.scale_bits, sizeof low);
+        memcpy(b->min_bits + g, &c.min_bits, sizeof low);
+        unsigned here = b->count - g < LANES ? (1u << (b->count - g)) - 1u : UINT32_MAX;
+        unsigned empty = v_mask(c.empty & ordinary) & here, range = v_mask(c.has_range);
+        b->empty += (nib_u32)__builtin_popcount(empty & ~range);
+        b->underflow += (nib_u32)__builtin_popcount(empty & range);
+    }
+}
+
+static void store_cells(const batch *b, void *const span[NIB_SPANS], const nib_args *a)
+{
+    nib_i64 cell = b->row * a->scale_cols + b->first;
+    store_raw(span[NIB_SCALES], a->scale_type, cell, b->scale_bits, b->count);
+    if (a->offset == NIB_O_MIN)
+        store_raw(span[NIB_OFFSETS], a->scale_type, cell, b->min_bits, b->count);
+    for (nib_i64 g = 0; a->offset == NIB_O_ZERO && g < b->count; g++)
+        store_zero(span[NIB_OFFSETS], a, cell + g, (1 << (a->bits - 1)) + (int)b->zero[g]);
+}
+
+/* ---- codes ---- */
+
+/* x / s correctly rounded. r = 1 / s is, and the first step leaves q within one unit in the last
+ * place; then the second is exact (Markstein, IBM Journal of Research and Development 34, 1990,
+ * theorem 7), as nothing over- or underflows that reaches a code. */
+INLINE floats divide(floats x, floats s, floats r)
+{
+    floats q = f_mul(x, r);
+    q = f_fma(f_fnma(q, s, x), r, q);
+    return f_fma(f_fnma(q, s, x), r, q);
+}
+
+INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 *codes,
+                         int type, int bits, int offset)
+{
+    int size = type == NIB_T_F32 ? 4 : 2;
+    nib_cell limits = nib_cell_limits(bits, offset, a->low);
+    words low = w_splat((int)limits.low), high = w_splat((int)limits.high);
+    words bias = w_splat(limits.bias), flip = w_splat(a->codes.flip);
+    for (nib_i64 g = 0; g < b->count; g++) {
+        if (b->plain[g]) continue;
+        nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
+        floats s = f_splat(b->scale[g]), r = f_splat(b->inverse[g]);
+        floats m = f_splat(b->min[g]), z = f_splat(b->zero[g]);
+        for (; k + 32 <= stop; k += 32) {
+            floats v = f_load(x + k * size, type);
+            if (offset == NIB_O_MIN) v = f_sub(v, m);
+            v = divide(v, s, r);
+            if (offset == NIB_O_ZERO) v = f_add(v, z);
+            words w = w_clamp(w_round(v, type), low, high);
+            store_codes(codes + k / 8 * bits, w_xor(w_add(w, bias), flip), bits);
+        }
+    }
+}
+
+typedef void encoder(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 *codes);
+
+#define ENCODER(type, bits, offset)                                                                \
+    static void encode_##type##_##bits##_##offset(const batch *b, const nib_args *a,               \
+                                                  const nib_u8 *x, nib_u8 *codes)                  \
+    {                                                                                              \
+        encode_batch(b, a, x, codes, NIB_T_##type, bits, NIB_O_##offset);                          \
+    }
+FOR_TYPES_BITS_OFFSETS(ENCODER)
+
+static encoder *find_encoder(int type, int bits, int offset)
+{
+#define PICK(t, b, o)                                                                              \
+    if (type == NIB_T_##t && bits == b && offset == NIB_O_##o) return encode_##t##_##b##_##o;
+    FOR_TYPES_BITS_OFFSETS(PICK)
+    return NULL;
+}
+
+/* ---- rows ---- */
+
+static void do_plainly(const batch *b, void *const span[NIB_SPANS], const nib_args *a)
+{
+    nib_i64 runs = (a->cols + 31) / 32, run = b->row * runs;
+    for (nib_i64 g = 0; g < b->count; g++) {
+        if (!b->plain[g]) continue;
+        nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
+        nib_i64 cell = b->row * a->scale_cols + b->first + g;
+        nib_cpu_quantize_cells(span, a, cell, cell + 1);
+        nib_cpu_quantize_runs(span, a, run + k / 32, run + stop / 32);
+    }
+    if (b->end == a->cols && a->cols % 32) /* the last run is short */
+        nib_cpu_quantize_runs(span, a, run + runs - 1, run + runs);
+}
+
+NIB_CPU_KERNEL(ISA(nib_cpu_quantize_rows))
+{
+    const nib_args *a = args;
+    encoder *encode = find_encoder(a->x_type, a->bits, a->offset);
+    nib_i64 size = a->x_type == NIB_T_F32 ? 4 : 2;
+    nib_i64 step = min_i64(BATCH, BATCH_ELEMENTS / a->group + 1);
+    cell_report report = CELL_REPORT_EMPTY;
+    batch b = {.empty = 0, .underflow = 0};
+    for (b.row = begin; b.row < end; b.row++) {
+        const nib_u8 *x = (const nib_u8 *)span[NIB_X] + b.row * a->cols * size;
+        nib_u8 *codes = (nib_u8 *)span[NIB_CODES] + b.row * a->codes.pitch;
+        for (b.first = 0; b.first < a->scale_cols; b.first += b.count) {
+            b.count = min_i64(step, a->scale_cols - b.first);
+            b.begin = b.first * a->group;
+            b.end = min_i64(a->cols, b.begin + b.count * a->group);
+            if (a->x_type == NIB_T_F32) range_batch(&b, a, x, NIB_T_F32);
+            else range_batch(&b, a, x, NIB_T_BF16); /* f16 keys are no different */
+            make_cells(&b, a);
+            store_cells(&b, span, a);
+            encode(&b, a, x, codes);
+            do_plainly(&b, span, a);
+        }
+    }
+    report.empty = b.empty;
+    report.underflow = b.underflow;
+    report_add(span[NIB_REPORT], &report);
+}

@@ -1,0 +1,242 @@
+/* vec_avx2.h - a run of 32 values as AVX2 vectors; the twin of vec_avx512.h, which describes the
+ * types. Here the order of BF16 floats is even and odd elements of each half. */
+#ifndef NIB_CPU_VEC_AVX2_H
+#define NIB_CPU_VEC_AVX2_H
+
+#include "../common/number.h"
+
+#include <immintrin.h>
+
+#define ISA(name) name##_avx2
+#define INLINE static inline __attribute__((always_inline))
+
+enum { PARTS = 4 };
+
+typedef struct words {
+    __m256i v[2];
+} words;
+typedef struct floats {
+    __m256 v[PARTS];
+} floats;
+
+/* ---- arithmetic, lane by lane ---- */
+
+#define FLOATS(expression)                                                                         \
+    floats result;                                                                                 \
+    for (int i = 0; i < PARTS; i++) result.v[i] = expression;                                      \
+    return result
+#define WORDS(expression)                                                                          \
+    words result;                                                                                  \
+    for (int i = 0; i < 2; i++) result.v[i] = expression;                                          \
+    return result
+
+INLINE floats f_add(floats a, floats b) { FLOATS(_mm256_add_ps(a.v[i], b.v[i])); }
+INLINE floats f_sub(floats a, floats b) { FLOATS(_mm256_sub_ps(a.v[i], b.v[i])); }
+INLINE floats f_mul(floats a, floats b) { FLOATS(_mm256_mul_ps(a.v[i], b.v[i])); }
+INLINE floats f_max(floats a, floats b) { FLOATS(_mm256_max_ps(a.v[i], b.v[i])); }
+/* a * b + c */
+INLINE floats f_fma(floats a, floats b, floats c)
+{
+    FLOATS(_mm256_fmadd_ps(a.v[i], b.v[i], c.v[i]));
+}
+/* c - a * b */
+INLINE floats f_fnma(floats a, floats b, floats c)
+{
+    FLOATS(_mm256_fnmadd_ps(a.v[i], b.v[i], c.v[i]));
+}
+INLINE floats f_splat(float x) { FLOATS(_mm256_set1_ps(x)); }
+
+INLINE words w_splat(int x) { WORDS(_mm256_set1_epi16((short)x)); }
+INLINE words w_add(words a, words b) { WORDS(_mm256_add_epi16(a.v[i], b.v[i])); }
+INLINE words w_sub(words a, words b) { WORDS(_mm256_sub_epi16(a.v[i], b.v[i])); }
+INLINE words w_xor(words a, words b) { WORDS(_mm256_xor_si256(a.v[i], b.v[i])); }
+INLINE words w_clamp(words a, words low, words high)
+{
+    WORDS(_mm256_min_epi16(_mm256_max_epi16(a.v[i], low.v[i]), high.v[i]));
+}
+
+/* ---- elements ---- */
+
+INLINE __m256i load_256(const void *p, int i) { return _mm256_loadu_si256((const __m256i *)p + i); }
+
+INLINE floats f_load(const void *p, int type)
+{
+    if (type == NIB_T_F32) {
+        FLOATS(_mm256_castsi256_ps(load_256(p, i)));
+    } else if (type == NIB_T_F16) {
+        FLOATS(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + i)));
+    } else {
+        FLOATS(_mm256_castsi256_ps(
+            i % 2 ? _mm256_and_si256(load_256(p, i / 2), _mm256_set1_epi32((int)0xffff0000u))
+                  : _mm256_slli_epi32(load_256(p, i / 2), 16)));
+    }
+}
+
+/* To nearest even, in the upper half of each lane; no NaN may be among them. */
+INLINE __m256i round_bf16(__m256 v)
+{
+    __m256i u = _mm256_castps_si256(v);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    return _mm256_add_epi32(_mm256_add_epi32(u, odd), _mm256_set1_epi32(0x7fff));
+}
+
+INLINE void store_256(void *p, int i, __m256i v, int stream)
+{
+    if (stream) _mm256_stream_si256((__m256i *)p + i, v);
+    else _mm256_storeu_si256((__m256i *)p + i, v);
+}
+
+/* No NaN may be among them. `stream`: around the caches; p is then a multiple of 64. */
+INLINE void f_store(void *p, int type, floats f, int stream)
+{
+    for (int i = 0; type == NIB_T_F32 && i < PARTS; i++)
+        store_256(p, i, _mm256_castps_si256(f.v[i]), stream);
+    for (int i = 0; type == NIB_T_F16 && i < 2; i++) {
+        __m128i low = _mm256_cvtps_ph(f.v[2 * i], _MM_FROUND_TO_NEAREST_INT);
+        __m128i high = _mm256_cvtps_ph(f.v[2 * i + 1], _MM_FROUND_TO_NEAREST_INT);
+        store_256(p, i, _mm256_set_m128i(high, low), stream);
+    }
+    for (int i = 0; type == NIB_T_BF16 && i < 2; i++) {
+        __m256i even = _mm256_srli_epi32(round_bf16(f.v[2 * i]), 16);
+        store_256(p, i, _mm256_blend_epi16(even, round_bf16(f.v[2 * i + 1]), 0xaa), stream);
+    }
+}
+
+/* ---- words and floats ---- */
+
+/* To the nearest integers, ties to even, cut to 16 bits. */
+INLINE words w_round(floats f, int type)
+{
+    words w;
+    for (int i = 0; i < 2; i++) {
+        __m256i a = _mm256_cvtps_epi32(f.v[2 * i]), b = _mm256_cvtps_epi32(f.v[2 * i + 1]);
+        w.v[i] = type == NIB_T_BF16 ? _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa)
+                                    : _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+    }
+    return w;
+}
+
+INLINE floats f_from_words(words w, int type)
+{
+    floats f;
+    for (int i = 0; i < 2; i++) {
+        __m256i low, high;
+        if (type == NIB_T_BF16) {
+            low = _mm256_srai_epi32(_mm256_slli_epi32(w.v[i], 16), 16);
+            high = _mm256_srai_epi32(w.v[i], 16);
+        } else {
+            low = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(w.v[i]));
+            high = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(w.v[i], 1));
+        }
+        f.v[2 * i] = _mm256_cvtepi32_ps(low);
+        f.v[2 * i + 1] = _mm256_cvtepi32_ps(high);
+    }
+    return f;
+}
+
+/* ---- bytes and words: codes of 8 and 4 bits; the other widths are common to both sets ---- */
+
+INLINE void w_store_bytes(nib_u8 *p, words w)
+{
+    store_256(p, 0, _mm256_permute4x64_epi64(_mm256_packus_epi16(w.v[0], w.v[1]), 0xd8), 0);
+}
+
+INLINE words w_load_bytes(const nib_u8 *p)
+{
+    WORDS(_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p + i)));
+}
+
+/* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
+INLINE void w_store_nibbles(nib_u8 *p, words w)
+{
+    __m256i bytes = _mm256_packus_epi16(w.v[0], w.v[1]);
+    __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(pairs, pairs), 0xd8);
+    packed = _mm256_shuffle_epi32(packed, 0xd8); /* halves of the two lanes alternate */
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+}
+
+INLINE words w_load_nibbles(const nib_u8 *p)
+{
+    __m256i bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
+    bytes = _mm256_or_si256(bytes, _mm256_slli_epi16(bytes, 4));
+    bytes = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+    return (words){{_mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes)),
+                    _mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes, 1))}};
+}
+
+/* ---- single vectors, in the compiler's own arithmetic ---- */
+
+enum { LANES = 8 };
+typedef float vf __attribute__((vector_size(32)));
+typedef int32_t vi __attribute__((vector_size(32)));
+typedef uint32_t vu __attribute__((vector_size(32)));
+
+INLINE vf v_rint(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT); }
+INLINE vi v_to_f16(vf x)
+{
+    return (vi)_mm256_cvtepu16_epi32(_mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE vf v_from_f16(vi raw)
+{
+    __m256i pairs = _mm256_packus_epi32((__m256i)raw, (__m256i)raw);
+    return (vf)_mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(pairs, 0xd8)));
+}
+
+/* Bit i is set where lane i is -1. */
+INLINE unsigned v_mask(vi v) { return (unsigned)_mm256_movemask_ps((__m256)v); }
+
+/* ---- ranges: the smallest and the largest key ---- */
+
+typedef struct span_keys {
+    __m256i low, high;
+} span_keys;
+
+INLINE __m256i key_256(__m256i u, int type)
+{
+    if (type == NIB_T_F32)
+        return _mm256_xor_si256(u, _mm256_srli_epi32(_mm256_srai_epi32(u, 31), 1));
+    return _mm256_xor_si256(u, _mm256_srli_epi16(_mm256_srai_epi16(u, 15), 1));
+}
+
+INLINE span_keys k_start(int type)
+{
+    if (type == NIB_T_F32)
+        return (span_keys){_mm256_set1_epi32(INT32_MAX), _mm256_set1_epi32(INT32_MIN)};
+    return (span_keys){_mm256_set1_epi16(INT16_MAX), _mm256_set1_epi16(INT16_MIN)};
+}
+
+/* Takes in the 32 elements at p. */
+INLINE void k_take(span_keys *k, const void *p, int type)
+{
+    for (int i = 0; i < (type == NIB_T_F32 ? 4 : 2); i++) {
+        __m256i key = key_256(load_256(p, i), type);
+        k->low = type == NIB_T_F32 ? _mm256_min_epi32(k->low, key) : _mm256_min_epi16(k->low, key);
+        k->high =
+            type == NIB_T_F32 ? _mm256_max_epi32(k->high, key) : _mm256_max_epi16(k->high, key);
+    }
+}
+
+INLINE int32_t least_word(__m256i v)
+{
+    __m128i b = _mm_min_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    b = _mm_minpos_epu16(_mm_xor_si128(b, _mm_set1_epi16(INT16_MIN)));
+    return (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
+}
+
+INLINE int32_t least_int(__m256i v)
+{
+    __m128i b = _mm_min_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    b = _mm_min_epi32(b, _mm_shuffle_epi32(b, 0x4e));
+    b = _mm_min_epi32(b, _mm_shuffle_epi32(b, 0xb1));
+    return _mm_cvtsi128_si32(b);
+}
+
+INLINE void k_end(span_keys k, int type, int32_t *low_ret, int32_t *high_ret)
+{
+    __m256i turned = _mm256_xor_si256(k.high, _mm256_set1_epi32(-1)); /* max(k) = ~min(~k) */
+    *low_ret = type == NIB_T_F32 ? least_int(k.low) : least_word(k.low);
+    *high_ret = type == NIB_T_F32 ? ~least_int(turned) : ~least_word(turned);
+}
+
+#endif

@@ -1,0 +1,225 @@
+/* vec_avx512.h - a run of 32 values as AVX-512 vectors; the twin of vec_avx2.h, and all that the
+ * *_simd.h texts know of either.
+ *
+ *   words   32 x i16, element i in lane i: where codes meet values
+ *   floats  32 x f32 in the order that suits an element type: F32 and F16 in index order, BF16 with
+ *           the even elements first, then the odd ones, so that widening and narrowing are shifts
+ *   keys    f32 or 16-bit patterns as integers in the order of their values (nib_key)
+ *
+ * `type` is a constant wherever these are inlined. */
+#ifndef NIB_CPU_VEC_AVX512_H
+#define NIB_CPU_VEC_AVX512_H
+
+#include "../common/number.h"
+
+#include <immintrin.h>
+
+#define ISA(name) name##_avx512
+#define INLINE static inline __attribute__((always_inline))
+
+enum { PARTS = 2 }; /* vectors of f32 in a run */
+
+typedef __m512i words;
+typedef struct floats {
+    __m512 v[PARTS];
+} floats;
+
+/* ---- arithmetic, lane by lane ---- */
+
+#define LANES_2(name, intrinsic)                                                                   \
+    INLINE floats name(floats a, floats b)                                                         \
+    {                                                                                              \
+        return (floats){{intrinsic(a.v[0], b.v[0]), intrinsic(a.v[1], b.v[1])}};                   \
+    }
+#define LANES_3(name, intrinsic)                                                                   \
+    INLINE floats name(floats a, floats b, floats c)                                               \
+    {                                                                                              \
+        return (floats){{intrinsic(a.v[0], b.v[0], c.v[0]), intrinsic(a.v[1], b.v[1], c.v[1])}};   \
+    }
+LANES_2(f_add, _mm512_add_ps)
+LANES_2(f_sub, _mm512_sub_ps)
+LANES_2(f_mul, _mm512_mul_ps)
+LANES_2(f_max, _mm512_max_ps)
+LANES_3(f_fma, _mm512_fmadd_ps)   /* a * b + c */
+LANES_3(f_fnma, _mm512_fnmadd_ps) /* c - a * b */
+
+INLINE floats f_splat(float x) { return (floats){{_mm512_set1_ps(x), _mm512_set1_ps(x)}}; }
+
+INLINE words w_splat(int x) { return _mm512_set1_epi16((short)x); }
+INLINE words w_add(words a, words b) { return _mm512_add_epi16(a, b); }
+INLINE words w_sub(words a, words b) { return _mm512_sub_epi16(a, b); }
+INLINE words w_xor(words a, words b) { return _mm512_xor_si512(a, b); }
+INLINE words w_clamp(words a, words low, words high)
+{
+    return _mm512_min_epi16(_mm512_max_epi16(a, low), high);
+}
+
+/* ---- elements ---- */
+
+INLINE floats f_load(const void *p, int type)
+{
+    if (type == NIB_T_F32)
+        return (floats){{_mm512_loadu_ps(p), _mm512_loadu_ps((const float *)p + 16)}};
+    if (type == NIB_T_F16)
+        return (floats){{_mm512_cvtph_ps(_mm256_loadu_si256(p)),
+                         _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p + 1))}};
+    __m512i pairs = _mm512_loadu_si512(p);
+    return (floats){
+        {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)),
+         _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u)))}};
+}
+
+/* To nearest even; no NaN may be among them. */
+INLINE __m512i round_bf16(__m512 v)
+{
+    __m512i u = _mm512_castps_si512(v);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_add_epi32(u, odd), _mm512_set1_epi32(0x7fff));
+}
+
+INLINE void store_512(void *p, __m512i v, int stream)
+{
+    if (stream) _mm512_stream_si512(p, v);
+    else _mm512_storeu_si512(p, v);
+}
+
+/* No NaN may be among them. `stream`: around the caches; p is then a multiple of 64. */
+INLINE void f_store(void *p, int type, floats f, int stream)
+{
+    if (type == NIB_T_F32) {
+        store_512(p, _mm512_castps_si512(f.v[0]), stream);
+        store_512((float *)p + 16, _mm512_castps_si512(f.v[1]), stream);
+    } else if (type == NIB_T_F16) {
+        __m256i low = _mm512_cvtps_ph(f.v[0], _MM_FROUND_TO_NEAREST_INT);
+        __m256i high = _mm512_cvtps_ph(f.v[1], _MM_FROUND_TO_NEAREST_INT);
+        store_512(p, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), stream);
+    } else {
+        __m512i even = _mm512_srli_epi32(round_bf16(f.v[0]), 16);
+        store_512(p, _mm512_mask_blend_epi16(0xaaaaaaaau, even, round_bf16(f.v[1])), stream);
+    }
+}
+
+/* ---- words and floats ---- */
+
+/* To the nearest integers, ties to even, cut to 16 bits. */
+INLINE words w_round(floats f, int type)
+{
+    __m512i a = _mm512_cvtps_epi32(f.v[0]), b = _mm512_cvtps_epi32(f.v[1]);
+    if (type == NIB_T_BF16)
+        return _mm512_mask_blend_epi16(0xaaaaaaaau, a, _mm512_slli_epi32(b, 16));
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    return _mm512_permutexvar_epi64(order, _mm512_packs_epi32(a, b));
+}
+
+INLINE floats f_from_words(words w, int type)
+{
+    if (type == NIB_T_BF16)
+        return (floats){{_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(w, 16), 16)),
+                         _mm512_cvtepi32_ps(_mm512_srai_epi32(w, 16))}};
+    return (floats){{_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(w))),
+                     _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(w, 1)))}};
+}
+
+/* ---- bytes and words: codes of 8 and 4 bits; the other widths are common to both sets ---- */
+
+INLINE void w_store_bytes(nib_u8 *p, words w)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(w));
+}
+INLINE words w_load_bytes(const nib_u8 *p)
+{
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
+INLINE void w_store_nibbles(nib_u8 *p, words w)
+{
+    __m512i pairs = _mm512_or_si512(w, _mm512_srli_epi32(w, 12));
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(pairs));
+}
+
+INLINE words w_load_nibbles(const nib_u8 *p)
+{
+    __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(pairs, 12));
+    return _mm512_and_si512(pairs, _mm512_set1_epi16(15));
+}
+
+/* ---- single vectors, in the compiler's own arithmetic ---- */
+
+enum { LANES = 16 };
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
+
+INLINE vf v_rint(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
+INLINE vi v_to_f16(vf x)
+{
+    return (vi)_mm512_cvtepu16_epi32(_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE vf v_from_f16(vi raw) { return (vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)raw)); }
+
+/* Bit i is set where lane i is -1. */
+INLINE unsigned v_mask(vi v) { return _cvtmask16_u32(_mm512_movepi32_mask((__m512i)v)); }
+
+/* ---- ranges: the smallest and the largest key ---- */
+
+typedef struct span_keys {
+    __m512i low, high;
+} span_keys;
+
+INLINE __m512i key_512(__m512i u, int type)
+{
+    if (type == NIB_T_F32)
+        return _mm512_xor_si512(
+            u, _mm512_and_si512(_mm512_srai_epi32(u, 31), _mm512_set1_epi32(0x7fffffff)));
+    return _mm512_xor_si512(u,
+                            _mm512_and_si512(_mm512_srai_epi16(u, 15), _mm512_set1_epi16(0x7fff)));
+}
+
+INLINE span_keys k_start(int type)
+{
+    if (type == NIB_T_F32)
+        return (span_keys){_mm512_set1_epi32(INT32_MAX), _mm512_set1_epi32(INT32_MIN)};
+    return (span_keys){_mm512_set1_epi16(INT16_MAX), _mm512_set1_epi16(INT16_MIN)};
+}
+
+INLINE void k_take_512(span_keys *k, __m512i key, int type)
+{
+    if (type == NIB_T_F32) {
+        k->low = _mm512_min_epi32(k->low, key);
+        k->high = _mm512_max_epi32(k->high, key);
+    } else {
+        k->low = _mm512_min_epi16(k->low, key);
+        k->high = _mm512_max_epi16(k->high, key);
+    }
+}
+
+/* Takes in the 32 elements at p. */
+INLINE void k_take(span_keys *k, const void *p, int type)
+{
+    k_take_512(k, key_512(_mm512_loadu_si512(p), type), type);
+    if (type == NIB_T_F32)
+        k_take_512(k, key_512(_mm512_loadu_si512((const float *)p + 16), type), type);
+}
+
+INLINE int32_t least_word(__m512i v)
+{
+    __m256i a = _mm256_min_epi16(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    __m128i b = _mm_min_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    b = _mm_minpos_epu16(_mm_xor_si128(b, _mm_set1_epi16(INT16_MIN)));
+    return (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
+}
+
+INLINE void k_end(span_keys k, int type, int32_t *low_ret, int32_t *high_ret)
+{
+    if (type == NIB_T_F32) {
+        *low_ret = _mm512_reduce_min_epi32(k.low);
+        *high_ret = _mm512_reduce_max_epi32(k.high);
+    } else { /* max(k) = ~min(~k) */
+        *low_ret = least_word(k.low);
+        *high_ret = ~least_word(_mm512_xor_si512(k.high, _mm512_set1_epi16(-1)));
+    }
+}
+
+#endif
