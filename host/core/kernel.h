@@ -73,6 +73,7 @@ enum {
     NIB_IF_ONE_GROUP = 1 << 5,  /* one group per row */
     NIB_IF_WARP_GROUP = 1 << 6, /* group is 32, 64, 128 or 256 and divides the columns */
     NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
+    NIB_IF_SEGMENT32 = 1 << 8,  /* segment % 32 == 0, or one segment per row */
 };
 
 /* A kernel row. Masks have bit n for number n: bits of a code, element types, offsets. The name is

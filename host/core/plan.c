@@ -28,9 +28,10 @@ static int accepts(uint32_t mask, int number)
     return mask == NIB_ANY || (number >= 0 && number < 32 && (mask >> number & 1));
 }
 
-static int group_is_multiple(const nib_args *a, int64_t of)
+/* Whether pieces of `length` columns begin at multiples of `of`. */
+static int begin_at(const nib_args *a, int64_t length, int64_t of)
 {
-    return a->group == a->cols || a->group % of == 0;
+    return length == a->cols || length % of == 0;
 }
 
 static int aligned(const nib_mem *mem, uintptr_t of)
@@ -53,8 +54,9 @@ static const char *condition_refusal(uint32_t conditions, const nib_request *r)
         {NIB_IF_ROWS, a->period == a->rows, "scales shared between rows"},
         {NIB_IF_CODES, a->bits != 0, "plain elements"},
         {NIB_IF_PLAIN, a->bits == 0, "codes"},
-        {NIB_IF_GROUP8, group_is_multiple(a, 8), "group is no multiple of 8"},
-        {NIB_IF_GROUP32, group_is_multiple(a, 32), "group is no multiple of 32"},
+        {NIB_IF_GROUP8, begin_at(a, a->group, 8), "group is no multiple of 8"},
+        {NIB_IF_GROUP32, begin_at(a, a->group, 32), "group is no multiple of 32"},
+        {NIB_IF_SEGMENT32, begin_at(a, a->segment, 32), "segment is no multiple of 32"},
         {NIB_IF_ONE_GROUP, a->group == a->cols, "more than one group a row"},
         {NIB_IF_WARP_GROUP, warp_group && a->cols % a->group == 0,
          "group is not 32, 64, 128 or 256, or cut short"},

@@ -18,5 +18,13 @@ NIB_CPU_KERNEL(nib_cpu_repack);
 NIB_CPU_KERNEL(nib_cpu_convert);
 NIB_CPU_KERNEL(nib_cpu_errors);
 NIB_CPU_KERNEL(nib_cpu_histogram);
+NIB_CPU_KERNEL(nib_cpu_dequantize_rows_avx2);
+NIB_CPU_KERNEL(nib_cpu_dequantize_rows_avx512);
+NIB_CPU_KERNEL(nib_cpu_ranges_avx2);
+NIB_CPU_KERNEL(nib_cpu_ranges_avx512);
+NIB_CPU_KERNEL(nib_cpu_errors_avx2);
+NIB_CPU_KERNEL(nib_cpu_errors_avx512);
+NIB_CPU_KERNEL(nib_cpu_convert_avx2);
+NIB_CPU_KERNEL(nib_cpu_convert_avx512);
 
 #endif

@@ -16,6 +16,19 @@
     FOR_TYPES_BITS(X, 6)                                                                           \
     FOR_TYPES_BITS(X, 8)
 
+#define FOR_BITS_MINS(X, type, bits) X(type, bits, NONE) X(type, bits, MIN)
+#define FOR_TYPE_MINS(X, type)                                                                     \
+    FOR_BITS_MINS(X, type, 2)                                                                      \
+    FOR_BITS_MINS(X, type, 3)                                                                      \
+    FOR_BITS_MINS(X, type, 4)                                                                      \
+    FOR_BITS_MINS(X, type, 5)                                                                      \
+    FOR_BITS_MINS(X, type, 6)                                                                      \
+    FOR_BITS_MINS(X, type, 8)
+#define FOR_TYPES_BITS_MINS(X) FOR_TYPE_MINS(X, F32) FOR_TYPE_MINS(X, F16) FOR_TYPE_MINS(X, BF16)
+
+/* Outputs of at least this many bytes are stored around the caches where their alignment allows. */
+enum { STREAM_BYTES = 32 << 20 };
+
 /* What makes bits b of each byte of a u64: the mask of pext and pdep (slow before Zen 3). */
 INLINE uint64_t byte_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
 

@@ -33,7 +33,6 @@ typedef struct floats {
 INLINE floats f_add(floats a, floats b) { FLOATS(_mm256_add_ps(a.v[i], b.v[i])); }
 INLINE floats f_sub(floats a, floats b) { FLOATS(_mm256_sub_ps(a.v[i], b.v[i])); }
 INLINE floats f_mul(floats a, floats b) { FLOATS(_mm256_mul_ps(a.v[i], b.v[i])); }
-INLINE floats f_max(floats a, floats b) { FLOATS(_mm256_max_ps(a.v[i], b.v[i])); }
 /* a * b + c */
 INLINE floats f_fma(floats a, floats b, floats c)
 {
@@ -172,6 +171,8 @@ typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
 typedef uint32_t vu __attribute__((vector_size(32)));
 
+/* b where either is NaN. */
+INLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 INLINE vf v_rint(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT); }
 INLINE vi v_to_f16(vf x)
 {
@@ -181,6 +182,17 @@ INLINE vf v_from_f16(vi raw)
 {
     __m256i pairs = _mm256_packus_epi32((__m256i)raw, (__m256i)raw);
     return (vf)_mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(pairs, 0xd8)));
+}
+
+INLINE vi v_load16(const void *p)
+{
+    return (vi)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+INLINE void v_store16(void *p, vi v)
+{
+    __m256i pairs = _mm256_packus_epi32((__m256i)v, (__m256i)v);
+    pairs = _mm256_permute4x64_epi64(pairs, 0xd8);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
 }
 
 /* Bit i is set where lane i is -1. */

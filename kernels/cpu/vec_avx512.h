@@ -39,7 +39,6 @@ typedef struct floats {
 LANES_2(f_add, _mm512_add_ps)
 LANES_2(f_sub, _mm512_sub_ps)
 LANES_2(f_mul, _mm512_mul_ps)
-LANES_2(f_max, _mm512_max_ps)
 LANES_3(f_fma, _mm512_fmadd_ps)   /* a * b + c */
 LANES_3(f_fnma, _mm512_fnmadd_ps) /* c - a * b */
 
@@ -152,12 +151,23 @@ typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
 typedef uint32_t vu __attribute__((vector_size(64)));
 
+/* b where either is NaN. */
+INLINE vf v_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vf v_rint(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
 INLINE vi v_to_f16(vf x)
 {
     return (vi)_mm512_cvtepu16_epi32(_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
 }
 INLINE vf v_from_f16(vi raw) { return (vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)raw)); }
+
+INLINE vi v_load16(const void *p)
+{
+    return (vi)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+}
+INLINE void v_store16(void *p, vi v)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)v));
+}
 
 /* Bit i is set where lane i is -1. */
 INLINE unsigned v_mask(vi v) { return _cvtmask16_u32(_mm512_movepi32_mask((__m512i)v)); }
