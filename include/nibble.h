@@ -108,6 +108,7 @@ typedef enum nib_layout {
 typedef struct nib_scheme {
     const char *name;  /* "int4" */
     const char *alias; /* the name other tools give it: "w4a16" */
+    const char *loads; /* what reads it: "vLLM, transformers" */
     const char *text;  /* one line on what it is */
     int32_t wire;      /* its number in files */
     int32_t bits;      /* of a code */
@@ -371,6 +372,10 @@ typedef struct nib_variable {
 
 /* The variables; NULL past the end. */
 NIB_API const nib_variable *nib_variable_at(size_t index);
+
+/* The directory in which built OpenCL programs are kept, whether it exists yet or not; 0 where none
+ * are, or where its name needs more than `bytes` bytes. */
+NIB_API int nib_cache_directory(char *path, size_t bytes);
 
 /* ---- kernels
  * ---------------------------------------------------------------------------------------------------

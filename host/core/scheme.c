@@ -43,8 +43,9 @@ static const nib_layout_row layouts[] = {
 enum { ACTS_A16 = 16, ACTS_A8 = 8 };
 
 static const nib_scheme schemes[] = {
-#define NIB_SCHEME(ID, name, wire, bits, rule, group, layout, acts, alias, text)                   \
-    {name, alias, text, wire, bits, NIB_RULE_##rule, NIB_LAYOUT_##layout, group, ACTS_##acts},
+#define NIB_SCHEME(ID, name, wire, bits, rule, group, layout, acts, alias, loads, text)            \
+    {name,  alias,      loads, text, wire, bits, NIB_RULE_##rule, NIB_LAYOUT_##layout,             \
+     group, ACTS_##acts},
 #include "../../include/nibble_schemes.def"
 };
 

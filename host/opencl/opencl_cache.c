@@ -31,23 +31,9 @@ static uint64_t hash(uint64_t sum, const void *data, size_t bytes)
 
 #define HASH_START UINT64_C(0xcbf29ce484222325)
 
-/* The directory, or 0 where nothing is to be kept. */
-static int cache_directory(char path[PATH_BYTES])
-{
-    const char *own = nib_env_get(NIB_ENV_CACHE_DIR), *xdg = getenv("XDG_CACHE_HOME"),
-               *home = getenv("HOME");
-    int length;
-    if (own && !strcmp(own, "off")) return 0;
-    if (own) length = snprintf(path, PATH_BYTES, "%s", own);
-    else if (xdg && *xdg == '/') length = snprintf(path, PATH_BYTES, "%s/nibble", xdg);
-    else if (home && *home == '/') length = snprintf(path, PATH_BYTES, "%s/.cache/nibble", home);
-    else return 0;
-    return length > 0 && length < PATH_BYTES - 64;
-}
-
 static int file_path(const nib_cache_key key, char path[PATH_BYTES])
 {
-    if (!cache_directory(path)) return 0;
+    if (!nib_cache_directory(path, PATH_BYTES - 64)) return 0;
     uint64_t name = HASH_START;
     for (int i = 0; i < NIB_CACHE_PARTS; i++) name = hash(name, key[i], strlen(key[i]) + 1);
     size_t used = strlen(path);
