@@ -15,9 +15,12 @@ enum { CONFIG_CAP = 16 << 20 };
 #define INDEX_SUFFIX ".safetensors.index.json"
 #define SUFFIX ".safetensors"
 
-/* What one tensor takes in the tables that stay: a raw and a logical one, its owner, its name's
- * slots. */
-enum { TENSOR_BYTES = sizeof(nib_raw_tensor) + sizeof(nib_tensor) + sizeof(int64_t) + 16 };
+/* The tables of `count` tensors while they become logical ones, which is when they take most. */
+static uint64_t tables_bytes(int64_t count)
+{
+    enum { EACH = sizeof(nib_raw_tensor) + sizeof(nib_tensor) + 2 * sizeof(int64_t) + 1 };
+    return (uint64_t)count * EACH + 2 * nib_names_bytes(count);
+}
 
 static int ends_with(const char *name, const char *suffix)
 {
@@ -47,8 +50,9 @@ static nib_status read_header(nib_file *file, const nib_shard *shard, char **tex
     return nib_io_read(shard->input.fd, shard->name, NIB_HEADER_PREFIX, *text_ret, *length_ret);
 }
 
-/* Reads and checks the header of an open shard; its tables are pieces of the arena. */
-static nib_status take_header(nib_file *file, nib_shard *shard, nib_header *header_ret,
+/* Reads and checks the header of an open shard, which may be the whole checkpoint; its tables are
+ * pieces of the arena. What they need is known and checked before they are made. */
+static nib_status take_header(nib_file *file, nib_shard *shard, int whole, nib_header *header_ret,
                               int64_t *count_ret)
 {
     char *text;
@@ -56,9 +60,12 @@ static nib_status take_header(nib_file *file, nib_shard *shard, nib_header *head
     nib_header_counts counts;
     NIB_TRY(read_header(file, shard, &text, &length));
     NIB_TRY(nib_header_count(text, length, &counts));
-    NIB_TRY(nib_arena_check(&file->arena,
-                            (uint64_t)counts.tensors * TENSOR_BYTES + counts.name_bytes,
-                            "the tables of its tensors"));
+    uint64_t parsing = (uint64_t)counts.tensors * sizeof(nib_raw_tensor) + length +
+                       nib_names_bytes(counts.tensors);
+    uint64_t later = whole ? tables_bytes(counts.tensors) : 0;
+    uint64_t most = (parsing > later ? parsing : later) + counts.name_bytes;
+    if (most > length)
+        NIB_TRY(nib_arena_check(&file->arena, most - length, "the tables of its tensors"));
     NIB_TRY(nib_header_parse(text, length, &counts, shard->input.bytes, &file->arena, header_ret));
     nib_arena_drop(&file->arena, text);
     shard->metadata = header_ret->metadata;
@@ -77,7 +84,7 @@ static nib_status load_single(nib_file *file, int directory, const char *name, i
     NIB_TRY(nib_input_open(directory, name, follow, &file->shards[0].input));
     file->shard_count = 1;
     nib_header header;
-    nib_status status = take_header(file, &file->shards[0], &header, &file->raw_count);
+    nib_status status = take_header(file, &file->shards[0], 1, &header, &file->raw_count);
     if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", name);
     file->raw = header.tensors;
     return NIB_OK;
@@ -88,7 +95,7 @@ static nib_status merge_shard(nib_file *file, nib_index *index, int32_t number)
 {
     nib_header header;
     int64_t count;
-    NIB_TRY(take_header(file, &file->shards[number], &header, &count));
+    NIB_TRY(take_header(file, &file->shards[number], 0, &header, &count));
     for (int64_t i = 0; i < count; i++) {
         nib_raw_tensor *tensor = &header.tensors[i];
         int64_t at = nib_names_find(&index->names, tensor->name, strlen(tensor->name));
@@ -139,8 +146,7 @@ static nib_status check_found(const nib_file *file, const nib_index *index)
 static nib_status load_shards(nib_file *file, nib_index *index)
 {
     NIB_TRY(open_shards(file, index));
-    NIB_TRY(nib_arena_check(&file->arena, (uint64_t)index->count * TENSOR_BYTES,
-                            "the tables of its tensors"));
+    NIB_TRY(nib_arena_check(&file->arena, tables_bytes(index->count), "the tables of its tensors"));
     NIB_TAKE(file->raw, &file->arena, index->count, "tensors");
     for (int32_t i = 0; i < file->shard_count; i++) {
         nib_status status = merge_shard(file, index, i);

@@ -1,5 +1,8 @@
 /* format.h - what a checkpoint format is to the rest of host/: how it stores a quantized tensor.
- * One row per format. */
+ * One row per format. (Reading: logical.c.)
+ *
+ * A checkpoint of one file has no config.json: its quantization_config stands in __metadata__, as a
+ * string of JSON under that name, and is read from there. */
 #ifndef NIB_FORMATS_FORMAT_H
 #define NIB_FORMATS_FORMAT_H
 
@@ -28,12 +31,11 @@ typedef struct nib_format {
     nib_status (*planes)(const nib_tensor *tensor, const nib_quant *quant,
                          nib_format_plane planes_ret[NIB_FORMAT_PLANES], int *count_ret);
     /* config.json with the quantization described (decisions of a whole job), or with its
-     * description removed where no decision quantizes. `config` "" where the input has none.
-     * malloc'd text; the caller frees. */
+     * description removed where no decision quantizes; all else stays byte for byte. `config` ""
+     * where the input has none: the text then holds the description alone, or is "". E_UNSUPPORTED
+     * where tensors stay quantized that cannot be described. malloc'd text; the caller frees. */
     nib_status (*config)(const char *config, const nib_decision *decisions, int64_t count,
                          char **text_ret);
-    /* Reads the format's description out of config.json and turns raw tensors into logical ones;
-     * see checkpoint.c. */
 } nib_format;
 
 extern const nib_format nib_format_compressed_tensors;

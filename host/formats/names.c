@@ -8,15 +8,23 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+static uint64_t slots_for(int64_t count)
+{
+    uint64_t slots = 8;
+    while (slots < 2 * (uint64_t)count) slots *= 2;
+    return slots;
+}
+
+uint64_t nib_names_bytes(int64_t count) { return slots_for(count) * sizeof(uint64_t); }
+
 nib_status nib_names_create(nib_names *names, nib_arena *arena, const void *entries, size_t stride,
                             int64_t count)
 {
     if (count >= INT32_MAX)
         return NIB_FAIL(NIB_E_MEMORY, "%lld names; a table holds fewer than 2^31",
                         (long long)count);
-    size_t slots = 8;
-    while (slots < 2 * (size_t)count) slots *= 2;
-    nib_names made = {.entries = entries, .stride = stride, .mask = slots - 1};
+    uint64_t slots = slots_for(count);
+    nib_names made = {.entries = entries, .stride = stride, .mask = (size_t)slots - 1};
     if (getentropy(made.secret, sizeof made.secret))
         return NIB_FAIL(NIB_E_IO, "the system gives no random bytes (getentropy)");
     NIB_TAKE(made.slots, arena, slots, "the table of names");

@@ -15,6 +15,8 @@ typedef struct nib_names {
     unsigned char secret[192];
 } nib_names;
 
+/* The bytes that a table for `count` entries takes. */
+uint64_t nib_names_bytes(int64_t count);
 /* Room for `count` entries (below 2^31) of `stride` bytes. E_MEMORY, E_IO. */
 nib_status nib_names_create(nib_names *names, nib_arena *arena, const void *entries, size_t stride,
                             int64_t count);
