@@ -328,8 +328,8 @@ static nib_status find_bits(const nib_ct_config *config, int64_t cols, int64_t w
 nib_status nib_ct_read_packed(const nib_file *file, const nib_ct_config *config,
                               const nib_ct_planes *planes, nib_tensor *tensor)
 {
-    int64_t rows, cols;
-    int bits;
+    int64_t rows = 0, cols = 0;
+    int bits = 0;
     if (!is_scale_type(planes->scale->type))
         return unreadable(tensor, "compressed-tensors with scales of another type");
     if (planes->order) return unreadable(tensor, "compressed-tensors with activation order");
