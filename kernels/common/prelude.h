@@ -17,6 +17,7 @@ typedef ulong nib_u64;
 #define NIB_F32_BITS(f) as_uint(f)
 #define NIB_BITS_F32(u) as_float(u)
 #define NIB_RINT(f) rint(f)
+#define NIB_FMA(a, b, c) fma(a, b, c)
 #elif defined(__CUDACC__)
 #define NIB_FN static __device__ __forceinline__
 typedef unsigned char nib_u8;
@@ -28,6 +29,7 @@ typedef unsigned long long nib_u64;
 #define NIB_F32_BITS(f) __float_as_uint(f)
 #define NIB_BITS_F32(u) __uint_as_float(u)
 #define NIB_RINT(f) rintf(f)
+#define NIB_FMA(a, b, c) __fmaf_rn(a, b, c)
 #else
 #include <math.h>
 #include <stdint.h>
@@ -54,6 +56,7 @@ static inline float nib_bits_f32_(uint32_t u)
 #define NIB_F32_BITS(f) nib_f32_bits_(f)
 #define NIB_BITS_F32(u) nib_bits_f32_(u)
 #define NIB_RINT(f) rintf(f)
+#define NIB_FMA(a, b, c) fmaf(a, b, c)
 #endif
 
 #define NIB_QNAN_F32 0x7fc00000u /* the NaN that a group without a finite scale decodes to */

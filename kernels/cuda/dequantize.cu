@@ -21,6 +21,7 @@ DEVICE void dequantize_octets(const nib_spans &s, const nib_args &a, nib_i64 ite
         }
         nib_cell c = cell_load(s, a, row * a.scale_cols + k * 8 / a.group);
         float value[8];
+#pragma unroll
         for (int i = 0; i < 8; i++) {
             nib_u32 code =
                 ((nib_u32)(packed >> (bits * i)) & ((1u << bits) - 1u)) ^ (nib_u32)a.codes.flip;

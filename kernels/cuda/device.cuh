@@ -8,6 +8,8 @@
 #pragma once
 
 #if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #define SHARED_ARRAY(type, name, dims) __shared__ type name dims
 #define DEVICE static __device__ __forceinline__
 #else
@@ -63,17 +65,33 @@ template <int type> DEVICE octet load_octet(const void *p, nib_i64 at)
     return o;
 }
 
+/* Element i as f32. The hardware's conversion is exact for finite values; what it makes of a NaN's
+ * payload is not ours, so this serves only where a NaN is a NaN (conversion and errors use
+ * number.h). */
 template <int type> DEVICE float octet_raw(const octet &o, int i)
 {
     if (type == NIB_T_F32) return NIB_BITS_F32(o.word[i]);
     nib_u32 raw = o.word[i / 2] >> (i % 2 * 16) & 0xffffu;
-    return type == NIB_T_F16 ? nib_from_f16(raw) : NIB_BITS_F32(raw << 16);
+    return type == NIB_T_F16 ? __half2float(__ushort_as_half((nib_u16)raw))
+                             : NIB_BITS_F32(raw << 16);
 }
 
+DEVICE nib_u32 type_nan(nib_i32 type)
+{
+    return type == NIB_T_F32 ? 0x7fc00000u : type == NIB_T_F16 ? 0x7e00u : 0x7fc0u;
+}
+
+/* Eight values to nearest even by the hardware, whose NaN is another one than ours. */
 template <int type> DEVICE void store_octet(void *p, nib_i64 at, const float value[8])
 {
     nib_u32 w[8];
-    for (int i = 0; i < 8; i++) w[i] = nib_to_type(type, value[i]);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        nib_u32 raw = type == NIB_T_F32   ? NIB_F32_BITS(value[i])
+                      : type == NIB_T_F16 ? __half_as_ushort(__float2half_rn(value[i]))
+                                          : __bfloat16_as_ushort(__float2bfloat16_rn(value[i]));
+        w[i] = value[i] == value[i] ? raw : type_nan(type);
+    }
     uint4 *v = (uint4 *)p + (type == NIB_T_F32 ? 2 * at : at);
     if (type == NIB_T_F32) {
         v[0] = make_uint4(w[0], w[1], w[2], w[3]);
@@ -146,11 +164,6 @@ DEVICE range range_of_cell(const nib_spans &s, const nib_args &a, nib_i64 cell, 
 
 /* ---- cells ---- */
 
-DEVICE nib_u32 type_nan(nib_i32 type)
-{
-    return type == NIB_T_F32 ? 0x7fc00000u : type == NIB_T_F16 ? 0x7e00u : 0x7fc0u;
-}
-
 /* nib_report's counts, in order: nonfinite, first, empty, underflow, saturated. */
 DEVICE void report_nonfinite(void *report, nib_i64 index)
 {
@@ -212,6 +225,7 @@ DEVICE nib_i32 cell_zero(const nib_cell &c) { return c.bias + (nib_i32)c.zero; }
 DEVICE nib_u64 pack_octet(const nib_u32 code[8], nib_i32 width)
 {
     nib_u64 bits = 0;
+#pragma unroll
     for (int i = 0; i < 8; i++) bits |= (nib_u64)code[i] << (i * width);
     return bits;
 }

@@ -10,40 +10,29 @@
  * anything: a warp finds a cell's range, then a thread encodes 8 elements. codes
  *
  * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an element.
- * H200 4.8 TB/s then leaves about 17 instruction slots an element, hence quotient() instead of a
+ * H200 4.8 TB/s then leaves about 17 instruction slots an element, hence nib_quotient instead of a
  * division. */
 #include "device.cuh"
 
-/* x / s correctly rounded, by r = 1 / s: one exact remainder corrects x * r. Equal to the division
- * for every s of 11 or fewer significant bits (F16 and BF16 scales) inside the exponents that
- * is_fast admits; tests/test_quotient.c tries every pair of significands. */
-DEVICE float quotient(float x, float s, float r)
-{
-    float q = __fmul_rn(x, r);
-    return __fmaf_rn(__fmaf_rn(-q, s, x), r, q);
-}
-
-/* Where no remainder that matters is subnormal and nothing overflows. */
-DEVICE bool is_fast(float s)
-{
-    nib_u32 exponent = NIB_F32_BITS(s) >> 23 & 0xffu;
-    return exponent > 127u - 80u && exponent < 127u + 100u;
-}
+#include "../common/quotient.h"
 
 /* Codes of 8 admitted values; a poisoned cell (NaN scale) gives zeros. */
 DEVICE nib_u64 encode_octet(const nib_cell &c, const float value[8], int bits, nib_u32 flip)
 {
     nib_u32 code[8];
     if (!nib_is_finite(c.scale))
+#pragma unroll
         for (int i = 0; i < 8; i++) code[i] = flip;
-    else if (is_fast(c.scale)) {
+    else if (nib_quotient_holds(c.scale)) {
         float r = __frcp_rn(c.scale);
+#pragma unroll
         for (int i = 0; i < 8; i++) {
-            float t = quotient(__fsub_rn(value[i], c.min), c.scale, r);
+            float t = nib_quotient(__fsub_rn(value[i], c.min), c.scale, r);
             t = nib_clamp(__fadd_rn(t, c.zero), c.low, c.high);
             code[i] = (nib_u32)(c.bias + __float2int_rn(t)) ^ flip;
         }
     } else
+#pragma unroll
         for (int i = 0; i < 8; i++) code[i] = nib_encode(c, value[i]) ^ flip;
     return pack_octet(code, bits);
 }
@@ -64,14 +53,17 @@ DEVICE void quantize_groups(const nib_spans &s, const nib_args &a, nib_i64 items
     nib_i64 warp = grid_thread() / 32, warps = grid_threads() / 32;
     for (nib_i64 base = warp * 32 * UNROLL; base < items; base += warps * 32 * UNROLL) {
         octet data[UNROLL];
+#pragma unroll
         for (int u = 0; u < UNROLL; u++) {
             nib_i64 at = base + u * 32 + lane;
             data[u] = load_octet<type>(s.x, at < items ? at : items - 1);
         }
+#pragma unroll
         for (int u = 0; u < UNROLL; u++) {
             nib_i64 at = base + u * 32 + lane;
             range r = range_empty();
             float value[8];
+#pragma unroll
             for (int i = 0; i < 8; i++) {
                 float raw = octet_raw<type>(data[u], i);
                 range_take(r, raw, a.nonfinite, type);
@@ -93,18 +85,24 @@ DEVICE void quantize_rows(const nib_spans &s, const nib_args &a, nib_i64 items)
     for (nib_i64 row = blockIdx.x; row < items; row += gridDim.x) {
         octet data[vectors];
         range r = range_empty();
+#pragma unroll
         for (int v = 0; v < vectors; v++) {
             nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
             data[v] = load_octet<type>(s.x, row * octets + (k < octets ? k : octets - 1));
         }
+#pragma unroll
         for (int v = 0; v < vectors; v++)
+#pragma unroll
             for (int i = 0; i < 8; i++)
                 range_take(r, octet_raw<type>(data[v], i), a.nonfinite, type);
         nib_cell c = cell_make(s, a, row, range_reduce_block(r), threadIdx.x == 0);
+#pragma unroll
         for (int v = 0; v < vectors; v++) {
             nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
-            if (k >= octets) break;
+            if (k >= octets)
+                continue; /* not break: the loop unrolls, so that data stays in registers */
             float value[8];
+#pragma unroll
             for (int i = 0; i < 8; i++)
                 value[i] = nib_admit(octet_raw<type>(data[v], i), a.nonfinite, type);
             nib_u64 packed = encode_octet(c, value, bits, (nib_u32)a.codes.flip);

@@ -22,13 +22,16 @@ template <int type> DEVICE void ranges_groups(const nib_spans &s, const nib_args
     for (nib_i64 base = grid_thread() / 32 * 32 * UNROLL; base < items;
          base += grid_threads() * UNROLL) {
         octet data[UNROLL];
+#pragma unroll
         for (int u = 0; u < UNROLL; u++) {
             nib_i64 at = base + u * 32 + lane;
             data[u] = load_octet<type>(s.x, at < items ? at : items - 1);
         }
+#pragma unroll
         for (int u = 0; u < UNROLL; u++) {
             nib_i64 at = base + u * 32 + lane;
             range r = range_empty();
+#pragma unroll
             for (int i = 0; i < 8; i++)
                 range_take(r, octet_raw<type>(data[u], i), a.nonfinite, type);
             r = range_reduce(r, lanes);
@@ -44,6 +47,7 @@ template <int type> DEVICE void ranges_rows(const nib_spans &s, const nib_args &
         range r = range_empty();
         for (nib_i64 k = threadIdx.x; k < octets; k += NIB_THREADS) {
             octet data = load_octet<type>(s.x, row * octets + k);
+#pragma unroll
             for (int i = 0; i < 8; i++) range_take(r, octet_raw<type>(data, i), a.nonfinite, type);
         }
         r = range_reduce_block(r);
