@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include "../include/nibble_file.h"
+#include "check_file.h"
 #include "temporary.h"
 
 #include <fcntl.h>
@@ -42,22 +43,10 @@ static void check_refused(const char *path, const json_t *entry)
     nib_file_close(file);
 }
 
-/* Whatever was accepted fits together, and its bytes can be read. */
 static void check_consistent(const nib_file *file, const char *id)
 {
-    static char buffer[4096];
-    for (int64_t i = 0; i < nib_file_raw_count(file); i++) {
-        const nib_raw_tensor *tensor = nib_file_raw_at(file, i);
-        uint64_t bits = (uint64_t)nib_dtype_bits(tensor->type);
-        for (int d = 0; d < tensor->rank; d++) bits *= (uint64_t)tensor->shape[d];
-        CHECK(bits / 8 == tensor->span.bytes, "%s: %s", id, tensor->name);
-        CHECK(nib_file_find(file, nib_file_at(file, nib_file_owner(file, i))->name) != NULL, "%s",
-              id);
-        size_t bytes = tensor->span.bytes < sizeof buffer ? (size_t)tensor->span.bytes : 4096;
-        CHECK_OK(nib_file_read(file, tensor->span.shard, tensor->span.offset, buffer, bytes));
-    }
-    CHECK(!nib_file_raw_at(file, nib_file_raw_count(file)), "%s", id);
-    CHECK(!nib_file_raw_at(file, -1), "%s", id);
+    const char *fault = file_fault(file);
+    CHECK(!fault, "%s: %s", id, fault);
     CHECK_OK(nib_file_unchanged(file));
 }
 
