@@ -36,12 +36,7 @@ static inline nib_u32 load_bits(const nib_u8 *plane, nib_place p, nib_i64 stream
     return (value & ((1u << p.width) - 1u)) ^ (nib_u32)p.flip;
 }
 
-/* ---- cells: one per scale, `cell` counts them in scale order ---- */
-
-static inline nib_i64 cell_at(const nib_args *a, nib_i64 row, nib_i64 col)
-{
-    return row % a->period * a->scale_cols + col / a->group;
-}
+/* ---- cells: one per scale; `cell` counts them in scale order ---- */
 
 /* How a cell decodes: the arguments of nib_decode. */
 typedef struct cell_decode {
@@ -49,16 +44,17 @@ typedef struct cell_decode {
     nib_i32 zero; /* unsigned */
 } cell_decode;
 
-static inline cell_decode load_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 cell)
+/* The cell of row `row` of the scales (0..period-1), group `g` in it. */
+static inline cell_decode load_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
+                                    nib_i64 g)
 {
+    nib_i64 cell = row * a->scale_cols + g;
     cell_decode c = {load_element(span[NIB_SCALES], a->scale_type, cell), 0.0f, 1 << (a->bits - 1)};
     if (a->offset == NIB_O_MIN) {
         c.min = load_element(span[NIB_OFFSETS], a->scale_type, cell);
         c.zero = 0;
     }
-    if (a->offset == NIB_O_ZERO)
-        c.zero = (nib_i32)load_bits(span[NIB_OFFSETS], a->other, cell / a->scale_cols,
-                                    cell % a->scale_cols);
+    if (a->offset == NIB_O_ZERO) c.zero = (nib_i32)load_bits(span[NIB_OFFSETS], a->other, row, g);
     return c;
 }
 
@@ -85,7 +81,7 @@ static inline void decode_row(void *const span[NIB_SPANS], const nib_args *a, ni
                               nib_i64 begin, nib_i64 end, float *values)
 {
     for (nib_i64 k = begin; k < end;) {
-        cell_decode c = load_cell(span, a, cell_at(a, row, k));
+        cell_decode c = load_cell(span, a, row % a->period, k / a->group);
         nib_i64 stop = min_i64(end, (k / a->group + 1) * a->group);
         for (; k < stop; k++)
             *values++ = nib_decode(load_bits(span[NIB_CODES], a->codes, row, k), c.zero, c.scale,

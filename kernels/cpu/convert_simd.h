@@ -31,8 +31,8 @@ typedef void converter(nib_u8 *y, const nib_u8 *x, nib_i64 count);
 
 #define FOR_TYPE_PAIRS(X)                                                                          \
     X(F32, F32)                                                                                    \
-    X(F32, F16) X(F32, BF16) X(F16, F32) X(F16, F16) X(F16, BF16) X(BF16, F32) X(BF16, F16)        \
-        X(BF16, BF16)
+    X(F32, F16)                                                                                    \
+    X(F32, BF16) X(F16, F32) X(F16, F16) X(F16, BF16) X(BF16, F32) X(BF16, F16) X(BF16, BF16)
 #define CONVERTER(from, to)                                                                        \
     static void from##_to_##to(nib_u8 *y, const nib_u8 *x, nib_i64 count)                          \
     {                                                                                              \

@@ -9,29 +9,49 @@
 #include "kernels.h"
 #include "runs_simd.h"
 
-INLINE void decode_group(void *y, const nib_u8 *codes, nib_i64 runs, cell_decode c, int flip,
-                         int type, int bits, int offset, int stream)
+INLINE void decode_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_decode c, int flip,
+                        int type, int bits, int offset, int stream)
 {
-    int size = type == NIB_T_F32 ? 4 : 2;
     words zero = w_splat(c.zero), flips = w_splat(flip);
     floats s = f_splat(c.scale), m = f_splat(c.min);
     for (nib_i64 i = 0; i < runs; i++) {
         words w = w_sub(w_xor(load_codes(codes + 4 * i * bits, bits), flips), zero);
         floats v = f_mul(f_from_words(w, type), s);
         if (offset == NIB_O_MIN) v = f_add(v, m);
-        f_store((nib_u8 *)y + 32 * i * size, type, v, stream);
+        f_store(y + 32 * i * (type == NIB_T_F32 ? 4 : 2), type, v, stream);
     }
 }
 
-typedef void decoder(void *y, const nib_u8 *codes, nib_i64 runs, cell_decode c, int flip,
-                     int stream);
+static void fill_nan(void *y, int type, nib_i64 count)
+{
+    for (nib_i64 i = 0; i < count; i++) store_element(y, type, i, NIB_BITS_F32(NIB_QNAN_F32));
+}
+
+/* The whole runs of a row. */
+INLINE void decode_groups(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, int type,
+                          int bits, int offset, int stream)
+{
+    nib_i64 size = type == NIB_T_F32 ? 4 : 2, cell_row = row % a->period;
+    nib_u8 *y = (nib_u8 *)span[NIB_Y] + row * a->cols * size;
+    const nib_u8 *codes = (const nib_u8 *)span[NIB_CODES] + row * a->codes.pitch;
+    for (nib_i64 g = 0, k = 0; g < a->scale_cols; g++, k += a->group) {
+        nib_i64 runs = (min_i64(k + a->group, a->cols) - k) / 32;
+        cell_decode c = load_cell(span, a, cell_row, g);
+        if (nib_is_finite(c.scale) && nib_is_finite(c.min))
+            decode_runs(y + k * size, codes + k / 8 * bits, runs, c, a->codes.flip, type, bits,
+                        offset, stream);
+        else fill_nan(y + k * size, type, runs * 32);
+    }
+}
+
+typedef void decoder(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, int stream);
 
 #define DECODER(type, bits, offset)                                                                \
-    static void decode_##type##_##bits##_##offset(void *y, const nib_u8 *codes, nib_i64 runs,      \
-                                                  cell_decode c, int flip, int stream)             \
+    static void decode_##type##_##bits##_##offset(void *const span[NIB_SPANS], const nib_args *a,  \
+                                                  nib_i64 row, int stream)                         \
     {                                                                                              \
-        if (stream) decode_group(y, codes, runs, c, flip, NIB_T_##type, bits, NIB_O_##offset, 1);  \
-        else decode_group(y, codes, runs, c, flip, NIB_T_##type, bits, NIB_O_##offset, 0);         \
+        if (stream) decode_groups(span, a, row, NIB_T_##type, bits, NIB_O_##offset, 1);            \
+        else decode_groups(span, a, row, NIB_T_##type, bits, NIB_O_##offset, 0);                   \
     }
 FOR_TYPES_BITS_MINS(DECODER)
 
@@ -44,29 +64,15 @@ static decoder *find_decoder(int type, int bits, int offset)
     return NULL;
 }
 
-static void fill_nan(void *y, int type, nib_i64 count)
-{
-    for (nib_i64 i = 0; i < count; i++) store_element(y, type, i, NIB_BITS_F32(NIB_QNAN_F32));
-}
-
 NIB_CPU_KERNEL(ISA(nib_cpu_dequantize_rows))
 {
     const nib_args *a = args;
     decoder *decode = find_decoder(a->y_type, a->bits, a->offset);
-    nib_i64 size = a->y_type == NIB_T_F32 ? 4 : 2, runs = (a->cols + 31) / 32;
-    nib_i64 row_bytes = a->cols * size;
+    nib_i64 row_bytes = a->cols * (a->y_type == NIB_T_F32 ? 4 : 2), runs = (a->cols + 31) / 32;
     int stream = a->rows * row_bytes >= STREAM_BYTES &&
                  ((uintptr_t)span[NIB_Y] | (uintptr_t)row_bytes) % 64 == 0;
     for (nib_i64 row = begin; row < end; row++) {
-        nib_u8 *y = (nib_u8 *)span[NIB_Y] + row * row_bytes;
-        const nib_u8 *codes = (const nib_u8 *)span[NIB_CODES] + row * a->codes.pitch;
-        for (nib_i64 g = 0, k = 0; g < a->scale_cols; g++, k += a->group) {
-            nib_i64 whole = (min_i64(k + a->group, a->cols) - k) / 32;
-            cell_decode c = load_cell(span, a, row % a->period * a->scale_cols + g);
-            if (nib_is_finite(c.scale) && nib_is_finite(c.min))
-                decode(y + k * size, codes + k / 8 * a->bits, whole, c, a->codes.flip, stream);
-            else fill_nan(y + k * size, a->y_type, whole * 32);
-        }
+        decode(span, a, row, stream);
         if (a->cols % 32) nib_cpu_dequantize(span, a, (row + 1) * runs - 1, (row + 1) * runs);
     }
     if (stream) _mm_sfence();

@@ -63,7 +63,7 @@ typedef struct decoder {
 INLINE void decoder_group(decoder *d, void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
                           nib_i64 k)
 {
-    cell_decode c = load_cell(span, a, cell_at(a, row, k));
+    cell_decode c = load_cell(span, a, row % a->period, k / a->group);
     int finite = nib_is_finite(c.scale) && nib_is_finite(c.min);
     d->stop = (k / a->group + 1) * a->group;
     d->zero = w_splat(c.zero);

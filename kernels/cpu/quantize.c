@@ -25,10 +25,10 @@ NIB_CPU_KERNEL(nib_cpu_quantize_cells)
 }
 
 /* The parameters for encoding, from the planes; *poisoned_ret: codes are 0. */
-static nib_cell encoding(void *const span[NIB_SPANS], const nib_args *a, nib_i64 cell,
+static nib_cell encoding(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, nib_i64 g,
                          nib_i32 *poisoned_ret)
 {
-    cell_decode stored = load_cell(span, a, cell);
+    cell_decode stored = load_cell(span, a, row, g);
     nib_cell c = nib_cell_limits(a->bits, a->offset, a->low);
     c.scale = stored.scale;
     c.min = stored.min;
@@ -43,7 +43,7 @@ static void encode_run(void *const span[NIB_SPANS], const nib_args *a, nib_i64 r
 {
     for (nib_i64 k = begin; k < end;) {
         nib_i32 poisoned;
-        nib_cell c = encoding(span, a, cell_at(a, row, k), &poisoned);
+        nib_cell c = encoding(span, a, row % a->period, k / a->group, &poisoned);
         nib_i64 stop = min_i64(end, (k / a->group + 1) * a->group);
         for (; k < stop; k++) {
             float x = load_element(span[NIB_X], a->x_type, row * a->cols + k);

@@ -29,61 +29,49 @@
 /* Outputs of at least this many bytes are stored around the caches where their alignment allows. */
 enum { STREAM_BYTES = 32 << 20 };
 
-/* What makes bits b of each byte of a u64: the mask of pext and pdep (slow before Zen 3). */
-INLINE uint64_t byte_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
+/* Eight codes in eight bytes, as pext and pdep see them (both are slow before Zen 3). */
+INLINE uint64_t octet_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
 
-/* 4 x 8 bytes of codes to 4 * bits bytes, LSB first. */
-INLINE void pack_bytes(nib_u8 *out, const nib_u8 bytes[32], int bits)
+/* The codes of a run, LSB first in 4 * bits bytes, and back. Words are 0..2^bits - 1; no byte
+ * outside the run is touched. */
+INLINE void store_codes(nib_u8 *out, words w, int bits)
 {
-    uint64_t word = 0, eight;
+    uint64_t octets[4], word = 0;
     int held = 0;
+    if (bits == 8) {
+        w_store_bytes(out, w);
+        return;
+    }
+    if (bits == 4) {
+        w_store_nibbles(out, w);
+        return;
+    }
+    w_to_octets(w, octets);
     for (int i = 0; i < 4; i++) {
-        memcpy(&eight, bytes + 8 * i, 8);
-        eight = _pext_u64(eight, byte_mask(bits));
-        word |= eight << held;
+        uint64_t packed = _pext_u64(octets[i], octet_mask(bits));
+        word |= packed << held;
         held += 8 * bits;
         if (held < 64) continue;
         memcpy(out, &word, 8);
         out += 8;
         held -= 64;
-        word = held ? eight >> (8 * bits - held) : 0;
+        word = held ? packed >> (8 * bits - held) : 0;
     }
     if (held) memcpy(out, &word, 4); /* 4 * bits is a multiple of 4 */
 }
 
-/* And back. No byte past the run is read. */
-INLINE void unpack_bytes(nib_u8 bytes[32], const nib_u8 *in, int bits)
-{
-    for (int i = 0; i < 4; i++) {
-        int from = i * bits < 4 * bits - 8 ? i * bits : 4 * bits - 8;
-        uint64_t eight;
-        memcpy(&eight, in + from, 8);
-        eight = _pdep_u64(eight >> 8 * (i * bits - from), byte_mask(bits));
-        memcpy(bytes + 8 * i, &eight, 8);
-    }
-}
-
-/* Codes of a run, and back. Words are 0..2^bits - 1. */
-INLINE void store_codes(nib_u8 *out, words w, int bits)
-{
-    if (bits == 8) {
-        w_store_bytes(out, w);
-    } else if (bits == 4) {
-        w_store_nibbles(out, w);
-    } else {
-        nib_u8 bytes[32];
-        w_store_bytes(bytes, w);
-        pack_bytes(out, bytes, bits);
-    }
-}
-
 INLINE words load_codes(const nib_u8 *in, int bits)
 {
+    uint64_t octets[4];
     if (bits == 8) return w_load_bytes(in);
     if (bits == 4) return w_load_nibbles(in);
-    nib_u8 bytes[32];
-    unpack_bytes(bytes, in, bits);
-    return w_load_bytes(bytes);
+    for (int i = 0; i < 4; i++) {
+        int from = i * bits < 4 * bits - 8 ? i * bits : 4 * bits - 8;
+        uint64_t word;
+        memcpy(&word, in + from, 8);
+        octets[i] = _pdep_u64(word >> 8 * (i * bits - from), octet_mask(bits));
+    }
+    return w_from_octets(octets);
 }
 
 #endif

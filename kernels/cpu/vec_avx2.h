@@ -145,6 +145,20 @@ INLINE words w_load_bytes(const nib_u8 *p)
     WORDS(_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p + i)));
 }
 
+/* Octets: eight bytes each, in order. */
+INLINE void w_to_octets(words w, uint64_t octets[4])
+{
+    __m256i bytes = _mm256_packus_epi16(w.v[0], w.v[1]); /* lane by lane */
+    octets[0] = (uint64_t)_mm256_extract_epi64(bytes, 0);
+    octets[1] = (uint64_t)_mm256_extract_epi64(bytes, 2);
+    octets[2] = (uint64_t)_mm256_extract_epi64(bytes, 1);
+    octets[3] = (uint64_t)_mm256_extract_epi64(bytes, 3);
+}
+INLINE words w_from_octets(const uint64_t octets[4])
+{
+    WORDS(_mm256_cvtepu8_epi16(_mm_set_epi64x((int64_t)octets[2 * i + 1], (int64_t)octets[2 * i])));
+}
+
 /* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
 INLINE void w_store_nibbles(nib_u8 *p, words w)
 {
@@ -155,14 +169,14 @@ INLINE void w_store_nibbles(nib_u8 *p, words w)
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
 }
 
-INLINE words w_load_nibbles(const nib_u8 *p)
+INLINE __m256i nibble_words(const nib_u8 *p)
 {
-    __m256i bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
-    bytes = _mm256_or_si256(bytes, _mm256_slli_epi16(bytes, 4));
-    bytes = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
-    return (words){{_mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes)),
-                    _mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes, 1))}};
+    __m256i pairs = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+    pairs = _mm256_or_si256(pairs, _mm256_slli_epi32(pairs, 12));
+    return _mm256_and_si256(pairs, _mm256_set1_epi16(15));
 }
+
+INLINE words w_load_nibbles(const nib_u8 *p) { WORDS(nibble_words(p + 8 * i)); }
 
 /* ---- single vectors, in the compiler's own arithmetic ---- */
 

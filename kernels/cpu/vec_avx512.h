@@ -130,6 +130,21 @@ INLINE words w_load_bytes(const nib_u8 *p)
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
 }
 
+/* Octets: eight bytes each, in order. */
+INLINE void w_to_octets(words w, uint64_t octets[4])
+{
+    __m256i bytes = _mm512_cvtepi16_epi8(w);
+    octets[0] = (uint64_t)_mm256_extract_epi64(bytes, 0);
+    octets[1] = (uint64_t)_mm256_extract_epi64(bytes, 1);
+    octets[2] = (uint64_t)_mm256_extract_epi64(bytes, 2);
+    octets[3] = (uint64_t)_mm256_extract_epi64(bytes, 3);
+}
+INLINE words w_from_octets(const uint64_t octets[4])
+{
+    return _mm512_cvtepu8_epi16(_mm256_set_epi64x((int64_t)octets[3], (int64_t)octets[2],
+                                                  (int64_t)octets[1], (int64_t)octets[0]));
+}
+
 /* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
 INLINE void w_store_nibbles(nib_u8 *p, words w)
 {
