@@ -30,8 +30,8 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .conditions = needs,                                                                          \
      .features = sets,                                                                             \
-     .launch = {{NIB_ITEM_##item1, function1, NULL, NULL},                                         \
-                {NIB_ITEM_##item2, function2, NULL, NULL}}},
+     .launch = {{.item = NIB_ITEM_##item1, .host = function1},                                     \
+                {.item = NIB_ITEM_##item2, .host = function2}}},
 #define NIB_KERNEL(OP, row, code_bits, needs, sets, item, function)                                \
     NIB_KERNEL_2(OP, row, code_bits, needs, sets, item, function, NONE, NULL)
 #include "cpu_kernels.def"
