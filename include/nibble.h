@@ -201,7 +201,7 @@ NIB_API nib_status nib_devices(nib_device_info *infos, size_t capacity, size_t *
 typedef struct nib_backend_info {
     char name[16];   /* "cpu", "opencl" */
     int32_t devices; /* how many there are now */
-    char note[160];  /* why there are none; "" otherwise */
+    char note[160];  /* why there are none, or which were left out; "" otherwise */
 } nib_backend_info;
 
 /* The backends, in the order in which "auto" prefers them. 0 past the end. */

@@ -29,8 +29,7 @@ int nib_backend_at(size_t index, nib_backend_info *info_ret)
     const nib_backend *backend = backends[index];
     nib_backend_info info = {{0}, backend->count(), {0}};
     snprintf(info.name, sizeof info.name, "%s", backend->name);
-    if (!info.devices && backend->note)
-        snprintf(info.note, sizeof info.note, "%s", backend->note());
+    if (backend->note) snprintf(info.note, sizeof info.note, "%s", backend->note());
     *info_ret = info;
     return 1;
 }

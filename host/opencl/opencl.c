@@ -73,7 +73,7 @@ static nib_status describe(int index, nib_device_info *info)
     *info = device->info;
     pthread_mutex_lock(&device->mutex);
     info->quantizes = device->verdict != NIB_FAILED;
-    snprintf(info->note, sizeof info->note, "%s", device->reason);
+    snprintf(info->note, sizeof info->note, "%.*s", (int)sizeof info->note - 1, device->reason);
     pthread_mutex_unlock(&device->mutex);
     return NIB_OK;
 }

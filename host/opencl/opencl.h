@@ -74,7 +74,7 @@ typedef struct nib_opencl_device {
     char identity[1024];   /* everything that tells one compiler and device from another */
     pthread_mutex_t mutex; /* guards what follows */
     nib_opencl_verdict verdict;
-    char reason[128]; /* where the verdict is NIB_FAILED */
+    char reason[512]; /* where the verdict is NIB_FAILED */
 } nib_opencl_device;
 
 /* The devices of all platforms that can run nibble's kernels, found once; *note_ret: why there are

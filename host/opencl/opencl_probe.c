@@ -88,38 +88,52 @@ static void settle(nib_opencl_device *device, const char *reason, size_t length)
     device->verdict = length ? NIB_FAILED : NIB_PASSED;
 }
 
-/* Its result is the reason, with a leading letter so that no value is empty. */
+/* The self-test could not run, for the calling thread's last failure. Not kept: it may run next
+ * time. */
+static void settle_failed(nib_opencl_device *device)
+{
+    char failed[512];
+    snprintf(failed, sizeof failed, "its self-test cannot run: %.470s", nib_last_error());
+    settle(device, failed, strlen(failed));
+}
+
+/* What is kept: 'P' for passed, or 'F' and the reason. */
 static void probe_now(nib_opencl_device *device, nib_opencl *cl, const nib_cache_key key)
 {
-    char reason[128];
+    char kept[128];
     uint32_t *results = malloc(RESULTS * sizeof *results);
-    if (!results) return;
-    if (collect(cl, results) != NIB_OK) {
-        char failed[128];
-        snprintf(failed, sizeof failed, "its self-test cannot run: %.100s", nib_last_error());
-        settle(device, failed, strlen(failed)); /* not kept: it may run next time */
+    if (!results || collect(cl, results) != NIB_OK) {
+        if (!results) NIB_FAIL(NIB_E_MEMORY, "no memory for %zu bytes", RESULTS * sizeof *results);
+        settle_failed(device);
     } else {
-        judge(results, reason + 1, sizeof reason - 1);
-        reason[0] = reason[1] ? 'F' : 'P';
-        nib_cache_put(key, reason, strlen(reason));
-        settle(device, reason + 1, strlen(reason + 1));
+        judge(results, kept + 1, sizeof kept - 1);
+        kept[0] = kept[1] ? 'F' : 'P';
+        nib_cache_put(key, kept, strlen(kept));
+        settle(device, kept + 1, strlen(kept + 1));
     }
     free(results);
 }
 
-void nib_opencl_probe(nib_opencl_device *device, nib_opencl *cl)
+static void probe_once(nib_opencl_device *device, nib_opencl *cl)
 {
     char *source;
-    pthread_mutex_lock(&device->mutex);
-    if (device->verdict == NIB_UNTESTED && nib_opencl_source(NIB_MODULE_probe, &source) == NIB_OK) {
-        const nib_cache_key key = {"verdict", device->identity, device->options, source};
-        size_t bytes;
-        unsigned char *kept = nib_cache_get(key, &bytes);
-        if (kept && bytes >= 1 && (kept[0] == 'P' || kept[0] == 'F'))
-            settle(device, (const char *)kept + 1, kept[0] == 'P' ? 0 : bytes - 1);
-        else if (cl) probe_now(device, cl, key);
-        free(kept);
-        free(source);
+    if (nib_opencl_source(NIB_MODULE_probe, &source) != NIB_OK) {
+        if (cl) settle_failed(device);
+        return;
     }
+    const nib_cache_key key = {"verdict", device->identity, device->options, source};
+    size_t bytes;
+    unsigned char *kept = nib_cache_get(key, &bytes);
+    if (kept && bytes >= 1 && (kept[0] == 'P' || kept[0] == 'F'))
+        settle(device, (const char *)kept + 1, kept[0] == 'P' ? 0 : bytes - 1);
+    else if (cl) probe_now(device, cl, key);
+    free(kept);
+    free(source);
+}
+
+void nib_opencl_probe(nib_opencl_device *device, nib_opencl *cl)
+{
+    pthread_mutex_lock(&device->mutex);
+    if (device->verdict == NIB_UNTESTED) probe_once(device, cl);
     pthread_mutex_unlock(&device->mutex);
 }

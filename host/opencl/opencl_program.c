@@ -125,10 +125,10 @@ static nib_status fail_build(const nib_opencl_device *device, cl_program program
         line = at;
         break;
     }
-    return NIB_FAIL(NIB_E_DEVICE, "%s (%s): %s does not build with %s: %s: %.*s", device->info.name,
-                    device->info.model, modules[module].path, device->options,
-                    nib_opencl_error(error, number), (int)strcspn(line, "\r\n"),
-                    *line ? line : "the driver gives no reason");
+    if (!*line) line = "the driver gives no reason";
+    return NIB_FAIL(NIB_E_DEVICE, "%s: %s does not build: %.*s (%s; %s; options %s)",
+                    device->info.name, modules[module].path, (int)strcspn(line, "\r\n"), line,
+                    nib_opencl_error(error, number), device->info.model, device->options);
 }
 
 /* From a binary of an earlier build; NULL where the driver does not take it. */

@@ -1,0 +1,24 @@
+#!/bin/sh
+# oclgrind.sh TEST_KERNELS - a part of the walk on oclgrind, an OpenCL device that reports data races,
+# uninitialised and out-of-bounds accesses and wrong API calls. nibble loads oclgrind's run-time
+# library in place of libOpenCL.so.1. It is slow; OCLGRIND_PART names another part of the walk.
+set -eu
+walk=$1
+launcher=$(command -v oclgrind) || { echo "skipped: oclgrind is not installed"; exit 77; }
+library=$(dirname "$(dirname "$launcher")")/lib/oclgrind/liboclgrind-rt.so
+[ -e "$library" ] || { echo "skipped: $library is not there"; exit 77; }
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+export NIBBLE_OPENCL_LIB="$library" NIBBLE_CACHE_DIR="$scratch/cache"
+# Without optimisation: oclgrind 21.10 lacks the instruction "freeze" that optimisation brings in.
+export OCLGRIND_BUILD_OPTIONS=-cl-opt-disable
+export OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1 OCLGRIND_CHECK_API=1 OCLGRIND_LOG="$scratch/log"
+status=0
+"$walk" opencl:0 --part "${OCLGRIND_PART:-0/200}" || status=$?
+if [ -s "$scratch/log" ]; then
+    head -n 60 "$scratch/log"
+    echo "oclgrind found errors"
+    exit 1
+fi
+exit $status
