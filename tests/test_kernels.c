@@ -2,7 +2,8 @@
  * distributions x code spaces, against `ref`, byte for byte. Outputs are poisoned and guarded; a
  * row that never ran is a failure.
  *
- * test_kernels DEVICE [--part I/N] [--seed S]: part I of N (0-based) of the cases. */
+ * test_kernels DEVICE [--part I/N] [--seed S] [--elements MAX]: part I of N (0-based) of the cases,
+ * of shapes of at most MAX elements. */
 #include "../host/core/backend.h"
 #include "../host/core/internal.h"
 #include "../host/core/request.h"
@@ -174,6 +175,7 @@ static struct {
     int64_t codes; /* compared */
     uint64_t random;
     int part, parts;
+    int64_t elements; /* of the largest shape */
 } walk;
 
 static void describe(const walk_case *c, const char *kernel, int role)
@@ -500,9 +502,10 @@ static void walk_all(void)
             for (int r = 0; r < CASE_COUNT(rules); r++)
                 for (int t = 0; t < 3; t++) {
                     uint64_t seed = walk.random;
+                    const case_shape *shape = &case_shapes[s];
+                    if (shape->rows * shape->cols > walk.elements) continue;
                     if (index++ % walk.parts != walk.part) continue;
                     walk.random = seed ^ (uint64_t)index * UINT64_C(0x9e3779b97f4a7c15);
-                    const case_shape *shape = &case_shapes[s];
                     const case_values *values = &case_distributions[check_random(&walk.random) %
                                                                     CASE_COUNT(case_distributions)];
                     nib_nonfinite nonfinite = (nib_nonfinite)(check_random(&walk.random) % 3);
@@ -528,9 +531,11 @@ int main(int argc, char **argv)
 {
     const char *device = argc > 1 ? argv[1] : "ref";
     walk.parts = 1;
+    walk.elements = INT64_MAX;
     walk.random = 1;
     for (int i = 2; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--part")) sscanf(argv[i + 1], "%d/%d", &walk.part, &walk.parts);
+        if (!strcmp(argv[i], "--elements")) walk.elements = strtoll(argv[i + 1], NULL, 10);
         if (!strcmp(argv[i], "--seed")) walk.random = strtoull(argv[i + 1], NULL, 10);
     }
     nib_status status = nib_open(device, NULL, &walk.ctx);
