@@ -61,7 +61,7 @@ static nib_status read_all(void)
     nib_file *file = NULL;
     nib_status status = nib_file_open(dir, NULL, &file);
     if (status != NIB_OK) return status;
-    CHECK(!file_fault(file));
+    CHECK(!file_fault(file) || nib_io_hook); /* which may have failed its reads */
     CHECK(nib_file_count(file) == 2 && nib_file_at(file, 0)->quantized == 1);
     nib_file_close(file);
     return NIB_OK;
