@@ -31,10 +31,10 @@ __attribute__((format(printf, 5, 6))) static inline int
 check_that(int holds, const char *file, int line, const char *condition, const char *format, ...)
 {
     if (holds) {
-        check_passed++;
+        __atomic_fetch_add(&check_passed, 1, __ATOMIC_RELAXED); /* threads check too */
         return 1;
     }
-    if (check_failed++ >= 20) return 0;
+    if (__atomic_fetch_add(&check_failed, 1, __ATOMIC_RELAXED) >= 20) return 0;
     fprintf(stderr, "%s:%d: failed: %s: ", file, line, condition);
     __builtin_va_list args;
     __builtin_va_start(args, format);
