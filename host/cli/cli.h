@@ -24,6 +24,8 @@ enum { DTYPE_SCALE, DTYPE_F16, DTYPE_BF16, DTYPE_F32 };   /* settings.dtype */
 enum { MAX_OPERANDS = 2, GROUP_OF_SCHEME = -1, JSON_VERSION = 1 };
 
 typedef struct cli_settings {
+    char **arguments; /* as typed, after the command's name */
+    int argument_count;
     const char *operands[MAX_OPERANDS];
     int operand_count;
 
@@ -126,14 +128,17 @@ char *shell_quote(const char *text);
 
 typedef struct cli_table cli_table;
 
-/* `headings`: columns separated by '|'; one that begins with '>' is set to the right. Memory that
- * runs out shows when it is printed. */
-cli_table *table_new(const char *headings);
+/* `headings`: columns separated by '|'; one that begins with '>' is set to the right. `as`:
+ * AS_TEXT, AS_MARKDOWN or AS_CSV. Memory that runs out shows when it is printed. */
+cli_table *table_new(const char *headings, int as);
 __attribute__((format(printf, 2, 3))) void table_cell(cli_table *table, const char *format, ...);
+/* word_bytes, word_count and word_decibels as cells; csv has the bare numbers. */
+void table_bytes(cli_table *table, uint64_t bytes);
+void table_count(cli_table *table, int64_t count);
+void table_decibels(cli_table *table, double decibels);
 void table_free(cli_table *table); /* NULL is fine */
-/* Prints it as text, markdown or csv, and frees it. Returns 0, or 4 after saying that a cell was
- * lost. */
-int table_print(cli_table *table, int as, FILE *to);
+/* Prints it on stdout and frees it. Returns 0, or 4 after saying that a cell was lost. */
+int table_print(cli_table *table);
 
 /* ---- results: json.c ---- */
 
@@ -156,6 +161,13 @@ typedef struct cli_progress cli_progress;
 cli_progress *progress_start(const cli_settings *settings);
 void progress_show(void *progress, const nib_progress *now); /* nib_run_options.progress */
 void progress_end(cli_progress *progress);
+
+/* ---- runs: run.c ---- */
+
+nib_run_options run_options(const cli_settings *settings, cli_progress *progress);
+/* Adds one tensor's errors to a sum over tensors; in the order of the file, so that the sum is the
+ * same everywhere. */
+void errors_add(nib_error_total *sum, const nib_error_total *errors);
 
 /* ---- devices: cmd_devices.c ---- */
 

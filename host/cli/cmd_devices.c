@@ -49,17 +49,16 @@ int cmd_devices(const cli_command *command, const cli_settings *settings)
         free(infos);
         return json_print(result);
     }
-    cli_table *t = table_new("device|model|>units|>memory|quantizes|features|note");
+    cli_table *t = table_new("device|model|>units|>memory|quantizes|features|note", settings->as);
     for (size_t i = 0; i < count; i++) {
-        char memory[WORD_BYTES];
         table_cell(t, "%s", infos[i].name);
         table_cell(t, "%s", infos[i].model);
         table_cell(t, "%d", infos[i].units);
-        table_cell(t, "%s", word_bytes(infos[i].memory_bytes, memory));
+        table_bytes(t, infos[i].memory_bytes);
         table_cell(t, "%s", infos[i].quantizes ? "yes" : "no");
         table_cell(t, "%s", infos[i].features);
         table_cell(t, "%s", infos[i].note);
     }
     free(infos);
-    return table_print(t, settings->as, stdout);
+    return table_print(t);
 }

@@ -175,7 +175,7 @@ static void find_variables(doctor_findings *f)
 int cmd_doctor(const cli_command *command, const cli_settings *settings)
 {
     (void)command;
-    doctor_findings f = {table_new("|what|found"), json_array(), 0};
+    doctor_findings f = {table_new("verdict|what|found", settings->as), json_array(), 0};
     find_build(&f);
     find_memory(&f);
     find_devices(&f);
@@ -191,7 +191,7 @@ int cmd_doctor(const cli_command *command, const cli_settings *settings)
         return printed ? printed : code;
     }
     json_decref(result);
-    int printed = table_print(f.table, settings->as, stdout);
+    int printed = table_print(f.table);
     if (printed) return printed;
     if (!f.devices) return fail(code, "no device quantizes; see the lines above");
     if (settings->as == AS_TEXT) puts("\nnext: nibble selftest, nibble inspect MODEL");

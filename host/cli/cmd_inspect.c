@@ -61,23 +61,22 @@ static double bits_of(const tensor_pile *pile)
 
 static int print_piles(const tensor_piles *piles, int as)
 {
-    cli_table *t = table_new("kind|>tensors|>parameters|>bytes|>bits/weight|stored as");
+    cli_table *t = table_new("kind|>tensors|>parameters|>bytes|>bits/weight|stored as", as);
     for (size_t i = 0; i < piles->count; i++) {
         const tensor_pile *pile = &piles->rows[i];
-        char elements[WORD_BYTES], bytes[WORD_BYTES];
         table_cell(t, "%s", tensor_kind_at(pile->kind));
         table_cell(t, "%lld", (long long)pile->tensors);
-        table_cell(t, "%s", word_count(pile->elements, elements));
-        table_cell(t, "%s", word_bytes(pile->bytes, bytes));
+        table_count(t, pile->elements);
+        table_bytes(t, pile->bytes);
         table_cell(t, "%.2f", bits_of(pile));
         table_cell(t, "%s", pile->storage);
     }
-    return table_print(t, as, stdout);
+    return table_print(t);
 }
 
 static int print_tensors(const nib_file *file, int as)
 {
-    cli_table *t = table_new("tensor|shape|>parameters|>bytes|stored as|file");
+    cli_table *t = table_new("tensor|shape|>parameters|>bytes|stored as|file", as);
     const nib_tensor *tensor;
     for (int64_t i = 0; (tensor = nib_file_at(file, i)) != NULL; i++) {
         char shape[160], storage[64];
@@ -90,7 +89,7 @@ static int print_tensors(const nib_file *file, int as)
         table_cell(t, "%s", storage);
         table_cell(t, "%s", nib_file_shard_name(file, tensor->span[0].shard));
     }
-    return table_print(t, as, stdout);
+    return table_print(t);
 }
 
 static void print_summary(const nib_file *file, const tensor_piles *piles)

@@ -40,7 +40,8 @@ int cmd_schemes(const cli_command *command, const cli_settings *settings)
 {
     (void)command;
     if (settings->as == AS_JSON) return print_json();
-    cli_table *t = table_new("scheme|alias|>bits|>group|>bits/weight|rule|loads in|what it is");
+    cli_table *t =
+        table_new("scheme|alias|>bits|>group|>bits/weight|rule|loads in|what it is", settings->as);
     for (size_t i = 0; i < nib_scheme_count(); i++) {
         const nib_scheme *scheme = nib_scheme_at(i);
         table_cell(t, "%s", scheme->name);
@@ -53,7 +54,7 @@ int cmd_schemes(const cli_command *command, const cli_settings *settings)
         table_cell(t, "%s", scheme->loads);
         table_cell(t, "%s", scheme->text);
     }
-    int code = table_print(t, settings->as, stdout);
+    int code = table_print(t);
     if (settings->as == AS_TEXT)
         printf("\nbits/weight: codes, scales and zero points of a %d x %d matrix with 16-bit "
                "scales\nnext: nibble plan MODEL\n",

@@ -438,7 +438,7 @@ static int report(test_session *session)
         return printed ? printed : code;
     }
     if (settings->list || settings->quiet) return code;
-    int printed = table_print(session->table, settings->as, stdout);
+    int printed = table_print(session->table);
     session->table = NULL;
     if (settings->as == AS_TEXT)
         printf("\n%d checked, %d wrong\n", session->checked, session->wrong);
@@ -449,7 +449,7 @@ int cmd_selftest(const cli_command *command, const cli_settings *settings)
 {
     (void)command;
     test_session session = {.settings = settings,
-                            .table = table_new("device|operation|>checked|>wrong"),
+                            .table = table_new("device|operation|>checked|>wrong", settings->as),
                             .json = json_array()};
     int code = 0;
     nib_status status = side_open("ref", 1, &session.ref);

@@ -1,5 +1,5 @@
-/* options.c - the command line: one table (options.def) drives getopt_long, the help and the
- * nearest-name hints. */
+/* options.c - the command line: one table (options.def) drives getopt_long, the
+ * help and the nearest-name hints. */
 #include "cli.h"
 
 #include <ctype.h>
@@ -67,8 +67,8 @@ static const char *next_word(const char **rest, char word[NAME_BYTES])
 
 /* ---- what getopt_long wants ---- */
 
-/* A command's options as getopt_long knows them: every name, also with '_' for '-'. `val` is
- * 256 + the row. */
+/* A command's options as getopt_long knows them: every name, also with '_' for
+ * '-'. `val` is 256 + the row. */
 typedef struct name_table {
     struct option options[MAX_NAMES + 1];
     char names[MAX_NAMES][NAME_BYTES];
@@ -148,9 +148,10 @@ static int set_count(const cli_command *command, const option_row *row, const ch
         long long number = strtoll(text, &end, 10);
         int digits = isdigit((unsigned char)*text) && !*end && !errno;
         if (!digits || number > row->value) {
-            char wanted[96];
-            snprintf(wanted, sizeof wanted, "a number from 0 to %lld%s%s", (long long)row->value,
-                     *row->words ? ", or " : "", *row->words ? row->words : "");
+            char wanted[96] = "a whole number";
+            if (row->value < INT64_MAX)
+                snprintf(wanted, sizeof wanted, "a number from 0 to %lld", (long long)row->value);
+            if (*row->words) snprintf(wanted, sizeof wanted, "a whole number, or: %s", row->words);
             return bad_argument(command, row, text, wanted);
         }
         count = number;
@@ -240,8 +241,9 @@ static int fail_unknown(const cli_command *command, const name_table *table, con
     return fail_usage(command, "unknown option %s%s", name, nearest_hint(&near, hint));
 }
 
-/* getopt_long takes any beginning of a name; the user's scripts should not break when an option is
- * added, so only whole names count. `token` is the option as it was typed. */
+/* getopt_long takes any beginning of a name; the user's scripts should not
+ * break when an option is added, so only whole names count. `token` is the
+ * option as it was typed. */
 static int is_abbreviated(const char *token, const char *name)
 {
     size_t length = strcspn(token + 2, "=");
@@ -296,7 +298,10 @@ static int parse(const cli_command *command, int argc, char **argv, const name_t
 
 int options_parse(const cli_command *command, int argc, char **argv, cli_settings *settings)
 {
-    *settings = (struct cli_settings){.group = GROUP_OF_SCHEME, .min_sqnr = (double)NAN};
+    *settings = (struct cli_settings){.arguments = argv + 1,
+                                      .argument_count = argc - 1,
+                                      .group = GROUP_OF_SCHEME,
+                                      .min_sqnr = (double)NAN};
     static name_table table;
     make_names(command, &table);
     int error = parse(command, argc, argv, &table, settings);

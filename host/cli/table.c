@@ -13,13 +13,15 @@ struct cli_table {
     size_t columns;
     char **cells;
     size_t count, capacity;
+    int as;
     int lost; /* a cell that memory did not suffice for */
 };
 
-cli_table *table_new(const char *headings)
+cli_table *table_new(const char *headings, int as)
 {
     cli_table *t = calloc(1, sizeof *t);
     if (!t) return NULL;
+    t->as = as;
     while (t->columns < MAX_COLUMNS) {
         size_t length = strcspn(headings, "|");
         t->right[t->columns] = *headings == '>';
@@ -54,6 +56,27 @@ void table_cell(cli_table *t, const char *format, ...)
     if (!t->lost) t->cells[t->count++] = cell;
 }
 
+void table_bytes(cli_table *t, uint64_t bytes)
+{
+    char text[WORD_BYTES];
+    if (t && t->as == AS_CSV) table_cell(t, "%llu", (unsigned long long)bytes);
+    else table_cell(t, "%s", word_bytes(bytes, text));
+}
+
+void table_count(cli_table *t, int64_t count)
+{
+    char text[WORD_BYTES];
+    if (t && t->as == AS_CSV) table_cell(t, "%lld", (long long)count);
+    else table_cell(t, "%s", word_count(count, text));
+}
+
+void table_decibels(cli_table *t, double decibels)
+{
+    char text[WORD_BYTES];
+    if (t && t->as == AS_CSV) table_cell(t, "%.4f", decibels);
+    else table_cell(t, "%s", word_decibels(decibels, text));
+}
+
 void table_free(cli_table *t)
 {
     if (!t) return;
@@ -73,8 +96,8 @@ static void print_csv_cell(const char *cell, FILE *to)
     }
     fputc('"', to);
     for (; *cell; cell++) {
-        char letter[3] = {*cell, *cell == '"' ? '"' : 0, 0};
-        fputs(letter, to);
+        if (*cell == '"') fputc('"', to);
+        fputc(*cell, to);
     }
     fputc('"', to);
 }
@@ -87,54 +110,77 @@ static void print_markdown_cell(const char *cell, FILE *to)
     }
 }
 
-static void print_row(const cli_table *t, char *const *cells, const size_t *widths, int as,
-                      FILE *to)
+static void print_csv(const cli_table *t, char *const *cells)
+{
+    for (size_t c = 0; c < t->columns; c++) {
+        print_csv_cell(cells[c], stdout);
+        fputc(c + 1 == t->columns ? '\n' : ',', stdout);
+    }
+}
+
+static void print_markdown(const cli_table *t, char *const *cells, const size_t *widths)
 {
     for (size_t c = 0; c < t->columns; c++) {
         int pad = (int)(widths[c] - word_width(cells[c]));
-        int last = c + 1 == t->columns;
-        if (as == AS_CSV) {
-            print_csv_cell(cells[c], to);
-            fputc(last ? '\n' : ',', to);
-            continue;
-        }
-        if (as == AS_MARKDOWN) fputs("| ", to);
-        else fprintf(to, "%*s", c ? GAP : 1, "");
-        if (t->right[c]) fprintf(to, "%*s", pad, "");
-        if (as == AS_MARKDOWN) print_markdown_cell(cells[c], to);
-        else print_safe(to, cells[c]);
-        if (!t->right[c] && (!last || as == AS_MARKDOWN)) fprintf(to, "%*s", pad, "");
-        if (as == AS_MARKDOWN) fputs(last ? " |\n" : " ", to);
-        else if (last) fputc('\n', to);
+        printf("| %*s", t->right[c] ? pad : 0, "");
+        print_markdown_cell(cells[c], stdout);
+        printf("%*s ", t->right[c] ? 0 : pad, "");
     }
+    fputs("|\n", stdout);
 }
 
-static void print_rule(const cli_table *t, const size_t *widths, FILE *to)
+/* Spaces are held back until something follows them. */
+static void print_text(const cli_table *t, char *const *cells, const size_t *widths)
+{
+    int spaces = 1;
+    for (size_t c = 0; c < t->columns; c++) {
+        int pad = (int)(widths[c] - word_width(cells[c]));
+        if (t->right[c]) spaces += pad;
+        if (*cells[c]) {
+            printf("%*s", spaces, "");
+            print_safe(stdout, cells[c]);
+            spaces = 0;
+        }
+        spaces += GAP + (t->right[c] ? 0 : pad);
+    }
+    putchar('\n');
+}
+
+static void print_rule(const cli_table *t, const size_t *widths)
 {
     for (size_t c = 0; c < t->columns; c++) {
-        fputc('|', to);
-        for (size_t i = 0; i < widths[c] + 1; i++) fputc('-', to);
-        fputc(t->right[c] ? ':' : '-', to);
+        putchar('|');
+        for (size_t i = 0; i < widths[c] + 1; i++) putchar('-');
+        putchar(t->right[c] ? ':' : '-');
     }
-    fputs("|\n", to);
+    puts("|");
 }
 
-int table_print(cli_table *t, int as, FILE *to)
+static void print_row(const cli_table *t, char *const *cells, const size_t *widths)
 {
-    if (!t) return fail(4, "no memory for a table");
+    if (t->as == AS_CSV) print_csv(t, cells);
+    else if (t->as == AS_MARKDOWN) print_markdown(t, cells, widths);
+    else print_text(t, cells, widths);
+}
+
+static void print_rows(const cli_table *t)
+{
     size_t widths[MAX_COLUMNS] = {0};
-    for (size_t c = 0; c < t->columns && !t->lost; c++) widths[c] = word_width(t->headings[c]);
+    for (size_t c = 0; c < t->columns; c++) widths[c] = word_width(t->headings[c]);
     for (size_t i = 0; i < t->count; i++) {
         size_t width = word_width(t->cells[i]);
         if (width > widths[i % t->columns]) widths[i % t->columns] = width;
     }
-    int lost = t->lost;
-    if (!t->lost) {
-        print_row(t, t->headings, widths, as, to);
-        if (as == AS_MARKDOWN) print_rule(t, widths, to);
-        for (size_t i = 0; i + t->columns <= t->count; i += t->columns)
-            print_row(t, t->cells + i, widths, as, to);
-    }
+    print_row(t, t->headings, widths);
+    if (t->as == AS_MARKDOWN) print_rule(t, widths);
+    for (size_t i = 0; i + t->columns <= t->count; i += t->columns)
+        print_row(t, t->cells + i, widths);
+}
+
+int table_print(cli_table *t)
+{
+    int lost = !t || t->lost;
+    if (!lost) print_rows(t);
     table_free(t);
     return lost ? fail(4, "no memory for a table") : 0;
 }
