@@ -38,7 +38,7 @@ INLINE void decode_groups(void *const span[NIB_SPANS], const nib_args *a, nib_i6
         nib_i64 runs = (min_i64(k + a->group, a->cols) - k) / 32;
         cell_decode c = load_cell(span, a, cell_row, g);
         if (nib_is_finite(c.scale) && nib_is_finite(c.min))
-            decode_runs(y + k * size, codes + k / 8 * bits, runs, c, a->codes.flip, type, bits,
+            decode_runs(y + k * size, codes + (k >> 3) * bits, runs, c, a->codes.flip, type, bits,
                         offset, stream);
         else fill_nan(y + k * size, type, runs * 32);
     }

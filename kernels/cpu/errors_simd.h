@@ -111,7 +111,7 @@ INLINE void measure(void *const span[NIB_SPANS], const nib_args *a, error_block_
         load_run(x, span[NIB_X], x_type, row + k);
         if (bits) {
             if (k >= d.stop) decoder_group(&d, span, a, b.row, k);
-            decode_run(y, &d, codes + k / 8 * bits, a->codes.flip, bits, has_min);
+            decode_run(y, &d, codes + (k >> 3) * bits, a->codes.flip, bits, has_min);
         } else if (a->y_type == NIB_T_F32) load_run(y, span[NIB_Y], NIB_T_F32, row + k);
         else if (a->y_type == NIB_T_F16) load_run(y, span[NIB_Y], NIB_T_F16, row + k);
         else load_run(y, span[NIB_Y], NIB_T_BF16, row + k);

@@ -10,6 +10,7 @@
  * encodes as 0 does, since |x / s| < 2^-28, and so does |(x - m) / s| where m is as small; where m
  * is not, x - m rounds to -m. */
 #include "cells_simd.h"
+#include "divide_simd.h"
 #include "kernels.h"
 #include "key.h"
 #include "range.h"
@@ -98,22 +99,13 @@ static void store_cells(const batch *b, void *const span[NIB_SPANS], const nib_a
 
 /* ---- codes ---- */
 
-/* x / s correctly rounded. r = 1 / s is, and the first step leaves q within one unit in the last
- * place; then the second is exact (Markstein, IBM Journal of Research and Development 34, 1990,
- * theorem 7), as nothing over- or underflows that reaches a code. */
-INLINE floats divide(floats x, floats s, floats r)
-{
-    floats q = f_mul(x, r);
-    q = f_fma(f_fnma(q, s, x), r, q);
-    return f_fma(f_fnma(q, s, x), r, q);
-}
-
 INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 *codes,
                          int type, int bits, int offset)
 {
     int size = type == NIB_T_F32 ? 4 : 2;
     nib_cell limits = nib_cell_limits(bits, offset, a->low);
     words low = w_splat((int)limits.low), high = w_splat((int)limits.high);
+    int short_x = type != NIB_T_F32 && offset != NIB_O_MIN;
     words bias = w_splat(limits.bias), flip = w_splat(a->codes.flip);
     for (nib_i64 g = 0; g < b->count; g++) {
         if (b->plain[g]) continue;
@@ -123,10 +115,10 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
         for (; k + 32 <= stop; k += 32) {
             floats v = f_load(x + k * size, type);
             if (offset == NIB_O_MIN) v = f_sub(v, m);
-            v = divide(v, s, r);
+            v = short_x ? divide_short(v, s, r) : divide(v, s, r);
             if (offset == NIB_O_ZERO) v = f_add(v, z);
             words w = w_clamp(w_round(v, type), low, high);
-            store_codes(codes + k / 8 * bits, w_xor(w_add(w, bias), flip), bits);
+            store_codes(codes + (k >> 3) * bits, w_xor(w_add(w, bias), flip), bits);
         }
     }
 }
