@@ -10,11 +10,11 @@ library=$(dirname "$(dirname "$launcher")")/lib/oclgrind/liboclgrind-rt.so
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-export NIBBLE_OPENCL_LIB="$library" NIBBLE_CACHE_DIR="$scratch/cache"
+export NIBBLE_OPENCL_LIB="$library" NIBBLE_CACHE_DIR="${NIBBLE_CACHE_DIR:-$scratch}/oclgrind"
 # Without optimisation: oclgrind 21.10 lacks the instruction "freeze" that optimisation brings in.
 export OCLGRIND_BUILD_OPTIONS=-cl-opt-disable
 
-# The self-test first and unchecked, for its verdict: checked, it takes minutes.
+# The self-test first and unchecked, for its verdict, which is kept: checked, it takes minutes.
 "$walk" opencl:0 --elements -1 >/dev/null 2>&1 || true
 
 export OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1 OCLGRIND_CHECK_API=1 OCLGRIND_LOG="$scratch/log"

@@ -144,17 +144,26 @@ static void set_path(const char *variable, const char *name)
 
 /* ---- no library, no platform ---- */
 
+/* The description of a device; all zero where there is none of that name. */
+static nib_device_info find_device(const char *name)
+{
+    nib_device_info infos[16], none;
+    memset(&none, 0, sizeof none);
+    size_t count = 0;
+    CHECK_OK(nib_devices(infos, 16, &count));
+    for (size_t i = 0; i < count && i < 16; i++)
+        if (!strcmp(infos[i].name, name)) return infos[i];
+    return none;
+}
+
 static void check_absent(const char *reason)
 {
-    nib_device_info infos[8];
     nib_ctx *ctx = NULL;
-    size_t count = 0;
-    CHECK_OK(nib_devices(infos, 8, &count));
-    CHECK(count == 2, "%zu devices", count);
+    CHECK(find_device("cpu").name[0] && !find_device("opencl:0").name[0], "the wrong devices");
     CHECK_STATUS(nib_open("opencl:0", NULL, &ctx), NIB_E_NO_DEVICE);
-    CHECK(strstr(nib_last_error(), "cpu, ref"), "%s", nib_last_error());
+    CHECK(strstr(nib_last_error(), "there are: "), "%s", nib_last_error());
     nib_backend_info info = {{0}, 0, {0}};
-    for (size_t i = 0; nib_backend_at(i, &info) && strcmp(info.name, "opencl");) i++;
+    for (size_t i = 0; nib_backend_at(i, &info) && strcmp(info.name, "opencl"); i++) continue;
     CHECK(!strcmp(info.name, "opencl") && strstr(info.note, reason), "note: %s", info.note);
     static gathered all;
     CHECK_OK(work("cpu", &all));
@@ -244,39 +253,29 @@ static void contraction(void)
 /* The verdict of `wrong_division` is kept: the description knows it before anything is opened. */
 static void kept_verdict(void)
 {
-    nib_device_info infos[8];
-    size_t count = 0;
     set_path("NIBBLE_KERNEL_DIR", "division");
     set_path("NIBBLE_CACHE_DIR", "verdicts");
-    CHECK_OK(nib_devices(infos, 8, &count));
-    CHECK(count > 2 && !infos[2].quantizes && strstr(infos[2].note, "its division"), "%s",
-          infos[2].note);
+    nib_device_info info = find_device("opencl:0");
+    CHECK(info.name[0] && !info.quantizes && strstr(info.note, "its division"), "%s", info.note);
 }
 
 /* ---- the program cache ---- */
 
 typedef struct listing {
     int files, others; /* *.bin, anything else */
-    off_t bytes;
 } listing;
 
 static listing list(const char *name)
 {
     char path[3 * PATH];
-    listing l = {0, 0, 0};
+    listing l = {0, 0};
     snprintf(path, sizeof path, "%s/%s", scratch, name);
     DIR *directory = opendir(path);
     for (struct dirent *e; directory && (e = readdir(directory));) {
-        struct stat st;
         if (e->d_name[0] == '.') continue;
-        snprintf(path, sizeof path, "%s/%s/%s", scratch, name, e->d_name);
         size_t length = strlen(e->d_name);
-        if (stat(path, &st) == 0 && length > 4 && !strcmp(e->d_name + length - 4, ".bin")) {
-            l.files++;
-            l.bytes += st.st_size;
-        } else {
-            l.others++;
-        }
+        if (length > 4 && !strcmp(e->d_name + length - 4, ".bin")) l.files++;
+        else l.others++;
     }
     if (directory) closedir(directory);
     return l;
@@ -288,6 +287,14 @@ static void cached_run(void)
     check_same();
 }
 
+/* A run on a good cache writes nothing. */
+static void check_settled(const char *what)
+{
+    shell("rm -rf %s/good && cp -r %s/cache/deep %s/good", scratch, scratch, scratch);
+    alone(what, cached_run);
+    shell("diff -r %s/cache/deep %s/good", scratch, scratch);
+}
+
 /* Damages every file with `command` ($f), and sees that it is ignored and written again. */
 static void damaged(const char *what, const char *command)
 {
@@ -295,9 +302,9 @@ static void damaged(const char *what, const char *command)
     shell("for f in %s/cache/deep/*.bin; do %s; done", scratch, command);
     alone(what, cached_run);
     listing after = list("cache/deep");
-    CHECK(before.files == after.files && before.bytes == after.bytes && after.others == 0,
-          "%s: %d files of %lld bytes became %d of %lld, and %d others", what, before.files,
-          (long long)before.bytes, after.files, (long long)after.bytes, after.others);
+    CHECK(before.files == after.files && after.others == 0, "%s: %d files became %d and %d others",
+          what, before.files, after.files, after.others);
+    check_settled(what);
 }
 
 static void cache(void)
@@ -305,9 +312,7 @@ static void cache(void)
     alone("empty cache", cached_run);
     listing first = list("cache/deep");
     CHECK(first.files >= 4 && first.others == 0, "%d files, %d others", first.files, first.others);
-    shell("cp -r %s/cache/deep %s/good", scratch, scratch);
-    alone("full cache", cached_run);
-    shell("diff -r %s/cache/deep %s/good", scratch, scratch);
+    check_settled("full cache");
     damaged("changed", "s=$(stat -c %s $f); printf '\\377' | dd of=$f bs=1 seek=$((s - 9)) "
                        "conv=notrunc status=none");
     damaged("cut short", "truncate -s -1 $f");
