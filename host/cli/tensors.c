@@ -1,6 +1,7 @@
 /* tensors.c - checkpoints as the tables show them: kinds of tensors, sizes, how they are stored. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <string.h>
 
 nib_status open_input(const cli_settings *settings, const char *path, nib_file **file_ret)
@@ -30,12 +31,14 @@ enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
 size_t tensor_kind_count(void) { return KIND_COUNT; }
 const char *tensor_kind_at(size_t index) { return kinds[index].kind; }
 
+/* `name` in lower case */
 static int holds_word(const char *name, const char *words)
 {
+    char word[32];
     while (*words) {
         size_t length = strcspn(words, " ");
-        for (const char *at = name; *at; at++)
-            if (!strncasecmp(at, words, length)) return 1;
+        snprintf(word, sizeof word, "%.*s", (int)length, words);
+        if (strstr(name, word)) return 1;
         words += length;
         words += strspn(words, " ");
     }
@@ -44,8 +47,12 @@ static int holds_word(const char *name, const char *words)
 
 size_t tensor_kind(const char *name)
 {
-    size_t kind = 0;
-    while (kind + 1 < KIND_COUNT && !holds_word(name, kinds[kind].words)) kind++;
+    char lower[512];
+    size_t length = 0, kind = 0;
+    for (; name[length] && length + 1 < sizeof lower; length++)
+        lower[length] = (char)tolower((unsigned char)name[length]);
+    lower[length] = 0;
+    while (kind + 1 < KIND_COUNT && !holds_word(lower, kinds[kind].words)) kind++;
     return kind;
 }
 
