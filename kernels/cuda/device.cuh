@@ -119,6 +119,30 @@ DEVICE void range_take(range &r, float raw, nib_i32 policy, nib_i32 type)
     r.max = x > r.max ? x : r.max;
 }
 
+/* Admits eight elements and takes them into the range. Values that are not finite are rare: one
+ * test for all eight. */
+template <int type>
+DEVICE void range_take_octet(range &r, const octet &data, nib_i32 policy, float value[8])
+{
+    nib_u32 nonfinite = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        float raw = octet_raw<type>(data, i);
+        nonfinite |= !nib_is_finite(raw);
+        value[i] = nib_flush(raw);
+    }
+    if (nonfinite) {
+        r.nonfinite = 1;
+#pragma unroll
+        for (int i = 0; i < 8; i++) value[i] = nib_admit(octet_raw<type>(data, i), policy, type);
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        r.min = value[i] < r.min ? value[i] : r.min;
+        r.max = value[i] > r.max ? value[i] : r.max;
+    }
+}
+
 /* Over the lanes of an aligned segment of `lanes` (a power of two up to 32); every lane of the warp
  * calls it. */
 DEVICE range range_reduce(range r, int lanes)

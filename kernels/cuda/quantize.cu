@@ -1,17 +1,20 @@
 /* quantize.cu - elements to codes, scales and offsets. Layouts: docs/schemes/; arithmetic:
- * docs/numerics.md sections 1-4.
+ * docs/numerics.md sections 1 to 4.
  *
- *   groups_*  scales along rows, groups of 32, 64, 128 or 256, 4 or 8 bits: a thread holds 8
- * elements, group / 8 neighbouring lanes share a group, everything stays in registers: lane       0
- * 1       ...     15   |   16 ...        (group 128) x       16 bytes  16 bytes        16 bytes|
- * one 512-byte line a warp, bf16 codes    4 bytes   4 bytes         4 bytes|                 one
- * 128-byte line a warp, 4 bits Four such lines a warp are loaded before the first is used. row_*
- * one scale a row: a block holds the row in registers, 8 elements a thread and vector. cells,
- * anything: a warp finds a cell's range, then a thread encodes 8 elements. codes
+ *   groups_*  scales along rows, groups of 32, 64, 128 or 256, 4 or 8 bits. A thread holds 8 elements,
+ *             group / 8 neighbouring lanes share a group, everything stays in registers:
+ *
+ *               lane        0        1      ...     15    |    16 ...     (group 128, bf16)
+ *               x        16 bytes 16 bytes       16 bytes |               one 512-byte line a warp
+ *               codes     4 bytes  4 bytes        4 bytes |               one 128-byte line a warp
+ *
+ *             The next line is on its way while this one is encoded.
+ *   row<V>_*  one scale a row, 8 bits: a block holds the row in registers, 8 elements a thread, V times.
+ *   cells,    anything: a warp finds a cell's range; then a thread encodes 8 elements.
+ *   codes
  *
  * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an element.
- * H200 4.8 TB/s then leaves about 17 instruction slots an element, hence nib_quotient instead of a
- * division. */
+ * At an H200's 4.8 TB/s that leaves about 17 instruction slots an element, hence nib_quotient. */
 #include "device.cuh"
 
 #include "../common/quotient.h"
@@ -20,20 +23,15 @@
 DEVICE nib_u64 encode_octet(const nib_cell &c, const float value[8], int bits, nib_u32 flip)
 {
     nib_u32 code[8];
-    if (!nib_is_finite(c.scale))
+    bool fast = nib_quotient_holds(c.scale), poisoned = !nib_is_finite(c.scale);
+    float r = __frcp_rn(c.scale);
 #pragma unroll
-        for (int i = 0; i < 8; i++) code[i] = flip;
-    else if (nib_quotient_holds(c.scale)) {
-        float r = __frcp_rn(c.scale);
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            float t = nib_quotient(__fsub_rn(value[i], c.min), c.scale, r);
-            t = nib_clamp(__fadd_rn(t, c.zero), c.low, c.high);
-            code[i] = (nib_u32)(c.bias + __float2int_rn(t)) ^ flip;
-        }
-    } else
-#pragma unroll
-        for (int i = 0; i < 8; i++) code[i] = nib_encode(c, value[i]) ^ flip;
+    for (int i = 0; i < 8; i++) {
+        float x = __fsub_rn(value[i], c.min), t = nib_quotient(x, c.scale, r);
+        if (!fast) t = c.scale == 0.0f ? 0.0f : __fdiv_rn(x, c.scale);
+        t = nib_clamp(__fadd_rn(t, c.zero), c.low, c.high);
+        code[i] = (poisoned ? 0u : (nib_u32)(c.bias + __float2int_rn(t))) ^ flip;
+    }
     return pack_octet(code, bits);
 }
 
@@ -43,37 +41,26 @@ template <int bits> DEVICE void store_codes(void *codes, nib_i64 octet, nib_u64 
     else ((uint2 *)codes)[octet] = make_uint2((nib_u32)packed, (nib_u32)(packed >> 32));
 }
 
-enum { UNROLL = 4 };
-
-/* items: octets. group divides cols, so codes and elements are dense and octets number both. */
+/* items: octets. group divides cols, so codes and elements are dense and octets number both. The
+ * next octet is on its way while this one is encoded. */
 template <int type, int bits>
 DEVICE void quantize_groups(const nib_spans &s, const nib_args &a, nib_i64 items)
 {
     int lanes = (int)a.group / 8, lane = threadIdx.x % 32;
-    nib_i64 warp = grid_thread() / 32, warps = grid_threads() / 32;
-    for (nib_i64 base = warp * 32 * UNROLL; base < items; base += warps * 32 * UNROLL) {
-        octet data[UNROLL];
-#pragma unroll
-        for (int u = 0; u < UNROLL; u++) {
-            nib_i64 at = base + u * 32 + lane;
-            data[u] = load_octet<type>(s.x, at < items ? at : items - 1);
-        }
-#pragma unroll
-        for (int u = 0; u < UNROLL; u++) {
-            nib_i64 at = base + u * 32 + lane;
-            range r = range_empty();
-            float value[8];
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                float raw = octet_raw<type>(data[u], i);
-                range_take(r, raw, a.nonfinite, type);
-                value[i] = nib_admit(raw, a.nonfinite, type);
-            }
-            r = range_reduce(r, lanes);
-            if (at >= items) continue; /* whole groups end here: every lane of a group agrees */
-            nib_cell c = cell_make(s, a, at / lanes, r, lane % lanes == 0);
-            store_codes<bits>(s.codes, at, encode_octet(c, value, bits, (nib_u32)a.codes.flip));
-        }
+    nib_i64 first = grid_thread() - lane, step = grid_threads();
+    if (first >= items) return;
+    octet next = load_octet<type>(s.x, first + lane < items ? first + lane : items - 1);
+    for (nib_i64 base = first; base < items; base += step) {
+        octet data = next;
+        nib_i64 at = base + lane, ahead = at + step;
+        next = load_octet<type>(s.x, ahead < items ? ahead : items - 1);
+        range r = range_empty();
+        float value[8];
+        range_take_octet<type>(r, data, a.nonfinite, value);
+        r = range_reduce(r, lanes);
+        if (at >= items) continue; /* whole groups end here: every lane of a group agrees */
+        nib_cell c = cell_make(s, a, at / lanes, r, lane % lanes == 0);
+        store_codes<bits>(s.codes, at, encode_octet(c, value, bits, (nib_u32)a.codes.flip));
     }
 }
 
@@ -90,21 +77,17 @@ DEVICE void quantize_rows(const nib_spans &s, const nib_args &a, nib_i64 items)
             nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
             data[v] = load_octet<type>(s.x, row * octets + (k < octets ? k : octets - 1));
         }
+        float value[8];
 #pragma unroll
-        for (int v = 0; v < vectors; v++)
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-                range_take(r, octet_raw<type>(data[v], i), a.nonfinite, type);
+        for (int v = 0; v < vectors; v++) range_take_octet<type>(r, data[v], a.nonfinite, value);
         nib_cell c = cell_make(s, a, row, range_reduce_block(r), threadIdx.x == 0);
 #pragma unroll
         for (int v = 0; v < vectors; v++) {
             nib_i64 k = v * NIB_THREADS + (int)threadIdx.x;
             if (k >= octets)
                 continue; /* not break: the loop unrolls, so that data stays in registers */
-            float value[8];
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-                value[i] = nib_admit(octet_raw<type>(data[v], i), a.nonfinite, type);
+            range again = range_empty(); /* the values once more: cheaper than the registers */
+            range_take_octet<type>(again, data[v], a.nonfinite, value);
             nib_u64 packed = encode_octet(c, value, bits, (nib_u32)a.codes.flip);
             store_codes<bits>((char *)s.codes + row * a.codes.pitch, k, packed);
         }

@@ -17,26 +17,15 @@ DEVICE void store_range(const nib_spans &s, const nib_args &a, nib_i64 cell, con
 
 template <int type> DEVICE void ranges_groups(const nib_spans &s, const nib_args &a, nib_i64 items)
 {
-    enum { UNROLL = 4 };
     int lanes = (int)a.group / 8, lane = threadIdx.x % 32;
-    for (nib_i64 base = grid_thread() / 32 * 32 * UNROLL; base < items;
-         base += grid_threads() * UNROLL) {
-        octet data[UNROLL];
-#pragma unroll
-        for (int u = 0; u < UNROLL; u++) {
-            nib_i64 at = base + u * 32 + lane;
-            data[u] = load_octet<type>(s.x, at < items ? at : items - 1);
-        }
-#pragma unroll
-        for (int u = 0; u < UNROLL; u++) {
-            nib_i64 at = base + u * 32 + lane;
-            range r = range_empty();
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-                range_take(r, octet_raw<type>(data[u], i), a.nonfinite, type);
-            r = range_reduce(r, lanes);
-            if (at < items && lane % lanes == 0) store_range(s, a, at / lanes, r);
-        }
+    float value[8];
+    for (nib_i64 base = grid_thread() - lane; base < items; base += grid_threads()) {
+        nib_i64 at = base + lane;
+        range r = range_empty();
+        range_take_octet<type>(r, load_octet<type>(s.x, at < items ? at : items - 1), a.nonfinite,
+                               value);
+        r = range_reduce(r, lanes);
+        if (at < items && lane % lanes == 0) store_range(s, a, at / lanes, r);
     }
 }
 
@@ -46,9 +35,8 @@ template <int type> DEVICE void ranges_rows(const nib_spans &s, const nib_args &
     for (nib_i64 row = blockIdx.x; row < items; row += gridDim.x) {
         range r = range_empty();
         for (nib_i64 k = threadIdx.x; k < octets; k += NIB_THREADS) {
-            octet data = load_octet<type>(s.x, row * octets + k);
-#pragma unroll
-            for (int i = 0; i < 8; i++) range_take(r, octet_raw<type>(data, i), a.nonfinite, type);
+            float value[8];
+            range_take_octet<type>(r, load_octet<type>(s.x, row * octets + k), a.nonfinite, value);
         }
         r = range_reduce_block(r);
         if (threadIdx.x == 0) store_range(s, a, row, r);
