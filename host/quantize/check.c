@@ -1,0 +1,80 @@
+/* check.c - reads every tensor of a checkpoint and looks for values that no consumer can use. */
+#include "nonfinite.h"
+
+#include "../core/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PIECE_BYTES = 1 << 20 };
+
+typedef struct checking {
+    const nib_file *file;
+    const nib_run_options *options;
+    void (*each)(void *user, const nib_finding *finding);
+    void *user;
+    int64_t findings;
+    unsigned char *piece;
+} checking;
+
+static void found(checking *c, const char *tensor, const char *what)
+{
+    const nib_finding finding = {tensor, what};
+    c->findings++;
+    if (c->each) c->each(c->user, &finding);
+}
+
+/* Whether a raw tensor of a quantized one holds scales or mins. */
+static int is_scales(const nib_tensor *owner, const nib_raw_tensor *raw)
+{
+    for (int p = NIB_PLANE_SCALES; owner->quantized == 1 && p < NIB_PLANES; p++)
+        if (owner->span[p].bytes && owner->span[p].shard == raw->span.shard &&
+            owner->span[p].offset == raw->span.offset)
+            return 1;
+    return 0;
+}
+
+static nib_status check_tensor(checking *c, int64_t index)
+{
+    const nib_raw_tensor *raw = nib_file_raw_at(c->file, index);
+    const nib_tensor *owner = nib_file_at(c->file, nib_file_owner(c->file, index));
+    int is_float = raw->type == NIB_F32 || raw->type == NIB_F16 || raw->type == NIB_BF16;
+    uint64_t size = (uint64_t)nib_dtype_bits(raw->type) / 8;
+    for (uint64_t at = 0; at < raw->span.bytes; at += PIECE_BYTES) {
+        if (c->options && c->options->cancel && *c->options->cancel)
+            return NIB_FAIL(NIB_E_INTERRUPTED, "interrupted");
+        uint64_t left = raw->span.bytes - at, bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+        NIB_TRY(nib_file_read(c->file, raw->span.shard, raw->span.offset + at, c->piece, bytes));
+        int64_t where =
+            is_float ? nib_nonfinite_find(c->piece, raw->type, (int64_t)(bytes / size)) : -1;
+        if (where < 0) continue;
+        char what[96];
+        snprintf(what, sizeof what, "%s %lld is NaN or infinite",
+                 is_scales(owner, raw) ? "scale" : "element",
+                 (long long)((int64_t)(at / size) + where));
+        found(c, raw->name, what);
+        return NIB_OK; /* the first of a tensor tells enough */
+    }
+    return NIB_OK;
+}
+
+nib_status nib_check(const nib_file *file, const nib_run_options *options,
+                     void (*each)(void *user, const nib_finding *finding), void *user,
+                     int64_t *findings_ret)
+{
+    if (!file || !findings_ret)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", file ? "findings_ret" : "file");
+    checking c = {
+        .file = file, .options = options, .each = each, .user = user, .piece = malloc(PIECE_BYTES)};
+    if (!c.piece) return NIB_FAIL(NIB_E_MEMORY, "no memory for a piece of %d bytes", PIECE_BYTES);
+    nib_status status = NIB_OK;
+    for (int64_t i = 0; i < nib_file_raw_count(file) && status == NIB_OK; i++)
+        status = check_tensor(&c, i);
+    for (int64_t i = 0; i < nib_file_count(file) && status == NIB_OK; i++)
+        if (nib_file_at(file, i)->quantized == 2)
+            found(&c, nib_file_at(file, i)->name, nib_file_at(file, i)->why);
+    free(c.piece);
+    if (status == NIB_OK) status = nib_file_unchanged(file);
+    if (status == NIB_OK) *findings_ret = c.findings;
+    return status;
+}

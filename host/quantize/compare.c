@@ -1,0 +1,249 @@
+/* compare.c - measures two checkpoints against each other, tensor by tensor, in tiles of rows. */
+#include "lanes.h"
+#include "stage.h"
+
+#include "../core/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A pair of logical tensors; one that is not measured has a note and no tiles. */
+typedef struct pair {
+    const nib_tensor *x, *y;
+    const char *note;
+    int64_t rows, cols, tile_rows, first, tiles;
+    nib_error_total errors;
+} pair;
+
+enum { TILE_BYTES = 1 << 20, DEVICE_TILE_BYTES = 16 << 20 };
+
+typedef struct comparison {
+    const nib_file *a, *b;
+    nib_ctx *ctx;
+    pair *pairs;
+    int64_t count;
+    nib_stage *x, *y;         /* by lane */
+    nib_error_block **blocks; /* by slot */
+    const nib_run_options *options;
+    void (*each)(void *user, const nib_compared *compared);
+    void *user;
+    int64_t next; /* the next pair to tell */
+} comparison;
+
+static int is_float(const nib_tensor *t)
+{
+    return t->quantized == 1 ||
+           (!t->quantized && (t->type == NIB_F32 || t->type == NIB_F16 || t->type == NIB_BF16));
+}
+
+/* Why two tensors cannot be measured, or NULL. */
+static const char *unmeasurable(const nib_tensor *x, const nib_tensor *y)
+{
+    if (!y) return "only in A";
+    if (x->rank != y->rank || memcmp(x->shape, y->shape, (size_t)x->rank * sizeof *x->shape))
+        return "shapes differ";
+    if (x->quantized == 2 || y->quantized == 2)
+        return "quantized in a way that nibble does not decode";
+    if (!is_float(x) || !is_float(y))
+        return x->type == y->type ? "not floating-point" : "types differ";
+    return NULL;
+}
+
+static pair make_pair(const nib_tensor *x, const nib_tensor *y, int64_t tile_bytes)
+{
+    pair p = {.x = x, .y = y, .note = unmeasurable(x, y)};
+    if (p.note) return p;
+    p.rows = 1;
+    p.cols = x->rank ? x->shape[x->rank - 1] : 1;
+    for (int32_t i = 0; i + 1 < x->rank; i++) p.rows *= x->shape[i];
+    int64_t multiple = x->quantized ? nib_tile_multiple(&x->quant) : 1,
+            other = y->quantized ? nib_tile_multiple(&y->quant) : 1;
+    if (other > multiple) multiple = other;
+    int64_t rows = p.cols ? tile_bytes / (4 * p.cols) / multiple * multiple : p.rows;
+    p.tile_rows = rows < multiple ? multiple : rows;
+    p.tiles = p.rows && p.cols ? nib_ceil_div(p.rows, p.tile_rows) : 0;
+    return p;
+}
+
+/* What a tile of one side needs. */
+static nib_status side_need(const nib_tensor *t, int64_t rows, int64_t cols,
+                            size_t bytes[NIB_STAGE_BUFFERS])
+{
+    size_t x = (size_t)(rows * cols) * (size_t)nib_dtype_bits(t->type) / 8,
+           y = (size_t)(rows * cols) * 4;
+    if (t->quantized) {
+        if (bytes[NIB_STAGE_Y] < y) bytes[NIB_STAGE_Y] = y;
+        return nib_tile_need(&t->quant, rows, bytes);
+    }
+    if (bytes[NIB_STAGE_X] < x) bytes[NIB_STAGE_X] = x;
+    return NIB_OK;
+}
+
+/* Loads rows of a tensor; afterwards its elements, or its planes, are on the device. */
+static nib_status load(nib_stage *stage, const nib_file *file, const nib_tensor *t, int64_t first,
+                       int64_t rows, int64_t cols)
+{
+    if (t->quantized) return nib_stage_load_planes(stage, file, t, first, rows);
+    uint64_t row_bytes = (uint64_t)cols * (uint64_t)nib_dtype_bits(t->type) / 8;
+    size_t bytes = (size_t)((uint64_t)rows * row_bytes);
+    NIB_TRY(nib_stage_read(stage, file, t->span[0].shard,
+                           t->span[0].offset + (uint64_t)first * row_bytes, NIB_STAGE_X, bytes));
+    return nib_stage_up(stage, NIB_STAGE_X, bytes);
+}
+
+static void planes_of(const nib_stage *stage, nib_mem planes[NIB_PLANES])
+{
+    for (int p = 0; p < NIB_PLANES; p++) planes[p] = stage->device[NIB_STAGE_CODES + p];
+}
+
+static nib_status measure(comparison *c, int lane, const pair *p, int64_t first, int64_t rows,
+                          nib_error_block *blocks)
+{
+    nib_stage *x = &c->x[lane], *y = &c->y[lane];
+    nib_mem planes[NIB_PLANES], elements = x->device[NIB_STAGE_X];
+    nib_dtype type = p->x->type;
+    int64_t count;
+    NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &count));
+    NIB_TRY(load(x, c->a, p->x, first, rows, p->cols));
+    NIB_TRY(load(y, c->b, p->y, first, rows, p->cols));
+    if (p->x->quantized) {
+        nib_quant quant = nib_tile_kernel_quant(&p->x->quant, rows);
+        planes_of(x, planes);
+        type = NIB_F32;
+        elements = x->device[NIB_STAGE_Y];
+        NIB_TRY(nib_dequantize(x->stream, &quant, planes, type, elements));
+    }
+    NIB_TRY(nib_sync(x->stream)); /* the two sides have streams of their own */
+    nib_mem out = y->device[NIB_STAGE_BLOCKS];
+    if (p->y->quantized) {
+        nib_quant quant = nib_tile_kernel_quant(&p->y->quant, rows);
+        planes_of(y, planes);
+        NIB_TRY(nib_errors(y->stream, &quant, type, elements, planes, p->cols, out));
+    } else
+        NIB_TRY(nib_errors_plain(y->stream, rows, p->cols, type, elements, p->y->type,
+                                 y->device[NIB_STAGE_X], p->cols, out));
+    NIB_TRY(nib_stage_down(y, NIB_STAGE_BLOCKS, (size_t)count * sizeof *blocks));
+    NIB_TRY(nib_sync(y->stream));
+    memcpy(blocks, y->host[NIB_STAGE_BLOCKS], (size_t)count * sizeof *blocks);
+    return NIB_OK;
+}
+
+static pair *pair_of(comparison *c, int64_t tile)
+{
+    int64_t low = 0, high = c->count - 1; /* the last pair that begins at or before the tile */
+    while (low < high) {
+        int64_t middle = (low + high + 1) / 2;
+        if (c->pairs[middle].first <= tile) low = middle;
+        else high = middle - 1;
+    }
+    return &c->pairs[low];
+}
+
+static nib_status work(void *user, int lane, int64_t tile, int slot)
+{
+    comparison *c = user;
+    const pair *p = pair_of(c, tile);
+    int64_t first = (tile - p->first) * p->tile_rows, left = p->rows - first;
+    nib_status status =
+        measure(c, lane, p, first, left < p->tile_rows ? left : p->tile_rows, c->blocks[slot]);
+    return status == NIB_OK ? NIB_OK : nib_fail_prefix(status, "\"%.200s\": ", p->x->name);
+}
+
+/* Tells every pair before `end` that was not told yet. */
+static void tell(comparison *c, int64_t end)
+{
+    for (; c->next < end; c->next++) {
+        const pair *p = &c->pairs[c->next];
+        const nib_compared told = {p->x->name, p->errors, p->note};
+        c->each(c->user, &told);
+    }
+}
+
+static nib_status merge(void *user, int64_t tile, int slot)
+{
+    comparison *c = user;
+    pair *p = pair_of(c, tile);
+    int64_t first = (tile - p->first) * p->tile_rows, left = p->rows - first;
+    int64_t rows = left < p->tile_rows ? left : p->tile_rows, count;
+    NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &count));
+    nib_error_add(&p->errors, c->blocks[slot], count, rows * p->cols);
+    if (tile == p->first + p->tiles - 1) tell(c, p - c->pairs + 1);
+    return NIB_OK;
+}
+
+static nib_status run(comparison *c, int lanes)
+{
+    size_t x_bytes[NIB_STAGE_BUFFERS] = {0}, y_bytes[NIB_STAGE_BUFFERS] = {0};
+    int64_t tiles = 0, most_blocks = 1;
+    for (int64_t i = 0; i < c->count; i++) {
+        pair *p = &c->pairs[i];
+        p->first = tiles;
+        tiles += p->tiles;
+        if (!p->tiles) continue;
+        int64_t rows = p->rows < p->tile_rows ? p->rows : p->tile_rows, blocks;
+        NIB_TRY(side_need(p->x, rows, p->cols, x_bytes));
+        NIB_TRY(side_need(p->y, rows, p->cols, y_bytes));
+        NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &blocks));
+        if (blocks > most_blocks) most_blocks = blocks;
+    }
+    y_bytes[NIB_STAGE_BLOCKS] = (size_t)most_blocks * sizeof(nib_error_block);
+    for (int i = 0; i < lanes; i++) {
+        NIB_TRY(nib_stage_open(&c->x[i], c->ctx, x_bytes));
+        NIB_TRY(nib_stage_open(&c->y[i], c->ctx, y_bytes));
+    }
+    for (int i = 0; i < nib_lane_slots(lanes); i++)
+        if (!(c->blocks[i] = malloc(y_bytes[NIB_STAGE_BLOCKS])))
+            return NIB_FAIL(NIB_E_MEMORY, "no memory for error sums");
+    const nib_lanes engine = {lanes, tiles, c->options ? c->options->cancel : NULL, c, work, merge};
+    NIB_TRY(nib_lanes_run(&engine));
+    tell(c, c->count);
+    for (int64_t i = 0; i < nib_file_count(c->b); i++) {
+        const nib_tensor *t = nib_file_at(c->b, i);
+        const nib_compared told = {.name = t->name, .note = "only in B"};
+        if (!nib_file_find(c->a, t->name)) c->each(c->user, &told);
+    }
+    NIB_TRY(nib_file_unchanged(c->a));
+    return nib_file_unchanged(c->b);
+}
+
+nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_options *options,
+                       void (*each)(void *user, const nib_compared *compared), void *user)
+{
+    if (!a || !b || !each)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", !a ? "a" : !b ? "b" : "each");
+    comparison c = {
+        .a = a, .b = b, .options = options, .each = each, .user = user, .count = nib_file_count(a)};
+    const nib_options device_options = {sizeof device_options, 1};
+    NIB_TRY(
+        nib_open(options && options->device ? options->device : "auto", &device_options, &c.ctx));
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int lanes = !nib_host_memory(c.ctx)           ? 2
+                : options && options->threads > 0 ? options->threads
+                : cores > 0                       ? (int)cores
+                                                  : 1;
+    c.pairs = calloc((size_t)c.count + 1, sizeof *c.pairs);
+    c.x = calloc((size_t)lanes, sizeof *c.x);
+    c.y = calloc((size_t)lanes, sizeof *c.y);
+    c.blocks = calloc((size_t)nib_lane_slots(lanes), sizeof *c.blocks);
+    nib_status status = c.pairs && c.x && c.y && c.blocks
+                            ? NIB_OK
+                            : NIB_FAIL(NIB_E_MEMORY, "no memory for %d lanes", lanes);
+    for (int64_t i = 0; i < c.count && status == NIB_OK; i++) {
+        const nib_tensor *x = nib_file_at(a, i);
+        c.pairs[i] = make_pair(x, nib_file_find(b, x->name),
+                               nib_host_memory(c.ctx) ? TILE_BYTES : DEVICE_TILE_BYTES);
+    }
+    if (status == NIB_OK) status = run(&c, lanes);
+    for (int i = 0; i < lanes && c.x && c.y; i++) {
+        nib_stage_close(&c.x[i]);
+        nib_stage_close(&c.y[i]);
+    }
+    for (int i = 0; c.blocks && i < nib_lane_slots(lanes); i++) free(c.blocks[i]);
+    free(c.blocks);
+    free(c.x);
+    free(c.y);
+    free(c.pairs);
+    nib_close(c.ctx);
+    return status;
+}

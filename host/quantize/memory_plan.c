@@ -1,0 +1,113 @@
+/* memory_plan.c - see memory_plan.h. The caps are hard: what does not fit is refused before anything is read. */
+#include "memory_plan.h"
+
+#include "../core/internal.h"
+#include "lanes.h"
+
+#include <unistd.h>
+
+enum {
+    BASE_BYTES =
+        24 << 20, /* program, libraries, stacks, the allocator's own: 12 MiB measured, twice that */
+    DEFAULT_CAP_MIB = 2048,
+    HOST_TILE_BYTES = 1 << 20,    /* stays in a core's L2 with its output */
+    DEVICE_TILE_BYTES = 16 << 20, /* a launch and two copies cost nothing beside it */
+    LEAST_TILE_BYTES = 64 << 10,
+    DEVICE_LANES = 4,
+    OUTPUT_ENTRY_BYTES = 512, /* nib_output's tables, an output tensor */
+};
+
+static int64_t floor_to(int64_t value, int64_t multiple) { return value / multiple * multiple; }
+
+static nib_status need_of_quantized(const nib_quant *quant, int64_t rows, size_t x_bytes,
+                                    size_t y_bytes, size_t bytes[])
+{
+    int64_t blocks;
+    NIB_TRY(nib_tile_need(quant, rows, bytes));
+    NIB_TRY(nib_error_blocks(rows, quant->grid.cols, quant->grid.cols, &blocks));
+    size_t need[NIB_STAGE_BUFFERS] = {[NIB_STAGE_X] = x_bytes,
+                                      [NIB_STAGE_Y] = y_bytes,
+                                      [NIB_STAGE_BLOCKS] = (size_t)blocks * sizeof(nib_error_block),
+                                      [NIB_STAGE_REPORT] = sizeof(nib_report)};
+    for (int i = 0; i < NIB_STAGE_BUFFERS; i++)
+        if (bytes[i] < need[i]) bytes[i] = need[i];
+    return NIB_OK;
+}
+
+/* Cuts every unit into tiles of about `tile` bytes and takes the largest needs. */
+static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS])
+{
+    for (int i = 0; i < NIB_STAGE_BUFFERS; i++) bytes[i] = 0;
+    for (int64_t i = 0; i < job->unit_count; i++) {
+        nib_unit *u = &job->units[i];
+        const nib_decision *d = &job->decisions[u->decision];
+        if (u->work == NIB_WORK_COPY) {
+            u->tile_rows = tile;
+            int64_t most = u->rows < tile ? u->rows : tile;
+            if (bytes[NIB_STAGE_X] < (size_t)most) bytes[NIB_STAGE_X] = (size_t)most;
+            continue;
+        }
+        int quantizes = u->work == NIB_WORK_QUANTIZE;
+        const nib_quant *quant = quantizes ? &d->quant : &d->tensor->quant;
+        int64_t wide = quant->grid.cols * nib_dtype_bits(quantizes ? d->tensor->type : d->type) /
+                       8; /* the float side */
+        int64_t multiple = nib_tile_multiple(quant),
+                rows = floor_to(wide ? tile / wide : u->rows, multiple);
+        u->tile_rows = rows < multiple ? multiple : rows;
+        int64_t most = u->rows < u->tile_rows ? u->rows : u->tile_rows;
+        size_t float_bytes = (size_t)(most * wide);
+        NIB_TRY(need_of_quantized(quant, most, quantizes ? float_bytes : 0,
+                                  quantizes ? 0 : float_bytes, bytes));
+    }
+    return NIB_OK;
+}
+
+/* One lane's buffers, with its share of the slots. */
+static size_t lane_bytes(const size_t bytes[NIB_STAGE_BUFFERS])
+{
+    size_t sum = 2 * bytes[NIB_STAGE_BLOCKS] + 3 * 4096; /* slots; stacks are touched a little */
+    for (int i = 0; i < NIB_STAGE_BUFFERS; i++) sum += (bytes[i] + 4095) / 4096 * 4096;
+    return sum;
+}
+
+static int wanted_lanes(const nib_run_options *options, const nib_ctx *ctx)
+{
+    if (!nib_host_memory(ctx)) return DEVICE_LANES;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = options->threads > 0 ? options->threads : cores > 0 ? (int)cores : 1;
+    /* a lane that waits for the disk leaves its core idle */
+    return options->io == NIB_IO_DIRECT ? threads + 2 : threads;
+}
+
+nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, const nib_ctx *ctx,
+                                nib_memory_plan *plan_ret)
+{
+    int host = nib_host_memory(ctx), lanes = wanted_lanes(options, ctx);
+    size_t cap =
+        options->max_memory_bytes ? options->max_memory_bytes : (size_t)DEFAULT_CAP_MIB << 20;
+    size_t vram = options->max_vram_bytes ? options->max_vram_bytes : (size_t)DEFAULT_CAP_MIB << 20;
+    size_t fixed = BASE_BYTES + nib_file_memory(job->input) + nib_job_memory(job) +
+                   (size_t)job->tensor_count * OUTPUT_ENTRY_BYTES;
+    nib_memory_plan plan = {.lanes = lanes};
+    size_t lane = 0;
+    int fits = 0;
+    for (int64_t tile = host ? HOST_TILE_BYTES : DEVICE_TILE_BYTES;
+         !fits && tile >= LEAST_TILE_BYTES; tile /= 2)
+        for (plan.lanes = lanes; !fits && plan.lanes >= 1;
+             plan.lanes = fits ? plan.lanes : plan.lanes / 2) {
+            NIB_TRY(cut(job, tile, plan.bytes));
+            lane = lane_bytes(plan.bytes);
+            fits = fixed + lane * (size_t)plan.lanes <= cap &&
+                   (host || lane * (size_t)plan.lanes <= vram);
+        }
+    if (!fits)
+        return NIB_FAIL(
+            NIB_E_MEMORY,
+            "%s of %zu MiB is too little: %zu MiB are needed (tables %zu MiB, one lane %zu MiB)",
+            fixed + lane > cap ? "--max-memory" : "--max-vram",
+            (fixed + lane > cap ? cap : vram) >> 20, ((fixed + lane) >> 20) + 1, fixed >> 20,
+            (lane >> 20) + 1);
+    plan.total_bytes = fixed + lane * (size_t)plan.lanes;
+    *plan_ret = plan;
+    return NIB_OK;
+}

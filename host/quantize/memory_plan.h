@@ -1,0 +1,18 @@
+/* memory_plan.h - how many lanes and how large tiles fit under the caps. */
+#ifndef NIB_QUANTIZE_MEMORY_PLAN_H
+#define NIB_QUANTIZE_MEMORY_PLAN_H
+
+#include "job.h"
+#include "stage.h"
+
+typedef struct nib_memory_plan {
+    int lanes;
+    size_t bytes[NIB_STAGE_BUFFERS]; /* of each lane */
+    size_t total_bytes;              /* of the process, all told */
+} nib_memory_plan;
+
+/* Sets tile_rows of every unit and plans the buffers. E_MEMORY says what is needed. */
+nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, const nib_ctx *ctx,
+                                nib_memory_plan *plan_ret);
+
+#endif

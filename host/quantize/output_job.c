@@ -1,0 +1,182 @@
+/* output_job.c - see output_job.h. */
+#include "output_job.h"
+
+#include "../core/internal.h"
+#include "../formats/format.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* What a finished unit's record holds: enough for a resumed run's report. */
+typedef struct unit_record {
+    nib_error_total errors;
+    nib_report report;
+} unit_record;
+_Static_assert(sizeof(unit_record) <= NIB_OUTPUT_RECORD_BYTES, "a record fits the journal");
+
+/* ---- identity ---- */
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+    return hash;
+}
+
+static uint64_t mix_number(uint64_t hash, int64_t number)
+{
+    return mix(hash, &number, sizeof number);
+}
+
+/* The input's files with sizes and times, and all that decides the output's bytes. */
+static void make_identity(const nib_job *job, char *text, size_t size)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (int32_t s = 0; s < nib_file_shard_count(job->input); s++) {
+        const char *name = nib_file_shard_name(job->input, s);
+        char path[4096];
+        struct stat st = {0};
+        int directory = nib_file_is_directory(job->input);
+        snprintf(path, sizeof path, "%s%s%s", nib_file_path(job->input), directory ? "/" : "",
+                 directory ? name : "");
+        stat(path, &st);
+        hash = mix(hash, name, strlen(name) + 1);
+        hash = mix_number(hash, (int64_t)nib_file_shard_bytes(job->input, s));
+        hash = mix_number(hash, (int64_t)st.st_mtim.tv_sec);
+        hash = mix_number(hash, (int64_t)st.st_mtim.tv_nsec);
+        hash = mix_number(hash, (int64_t)st.st_ino);
+    }
+    for (int64_t i = 0; i < job->count; i++) {
+        const nib_decision *d = &job->decisions[i];
+        hash = mix(hash, d->tensor->name, strlen(d->tensor->name) + 1);
+        hash = mix_number(hash, d->scheme ? d->scheme->wire : 0);
+        hash = mix_number(hash, d->scheme ? d->quant.grid.group : 0);
+        hash = mix_number(hash, (int64_t)d->type);
+    }
+    hash = mix_number(hash, (int64_t)job->recipe.nonfinite);
+    snprintf(text, size, "nibble %s job %016llx", nib_version(), (unsigned long long)hash);
+}
+
+/* ---- opening ---- */
+
+static int ends_with(const char *text, const char *end)
+{
+    size_t a = strlen(text), b = strlen(end);
+    return a >= b && !strcmp(text + a - b, end);
+}
+
+static nib_status new_config(const nib_job *job, char **text_ret)
+{
+    return nib_format_compressed_tensors.config(nib_file_config(job->input), job->decisions,
+                                                job->count, text_ret);
+}
+
+/* __metadata__: the input's own, "format" as transformers asks for it, and, in a lone file, the quantization. */
+static nib_status make_metadata(const nib_job *job, int directory, char **text_ret)
+{
+    const char *own = nib_file_metadata(job->input, 0);
+    json_t *metadata = *own ? json_loads(own, JSON_REJECT_DUPLICATES, NULL) : json_object();
+    char *config = NULL;
+    nib_status status = metadata ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for metadata");
+    if (status == NIB_OK && !json_object_get(metadata, "format"))
+        json_object_set_new(metadata, "format", json_string("pt"));
+    json_object_del(metadata, "quantization_config");
+    if (status == NIB_OK && !directory) status = new_config(job, &config);
+    if (config && *config) {
+        json_t *root = json_loads(config, 0, NULL),
+               *part = json_object_get(root, "quantization_config");
+        char *packed = part ? json_dumps(part, JSON_COMPACT) : NULL;
+        if (packed) json_object_set_new(metadata, "quantization_config", json_string(packed));
+        free(packed);
+        json_decref(root);
+    }
+    free(config);
+    if (status == NIB_OK && !(*text_ret = json_dumps(metadata, JSON_COMPACT | JSON_SORT_KEYS)))
+        status = NIB_FAIL(NIB_E_MEMORY, "no memory for metadata");
+    json_decref(metadata);
+    return status;
+}
+
+static int unit_is_done(const nib_output *output, const nib_unit *u)
+{
+    for (int p = 0; p < NIB_PLANES; p++)
+        if (u->out[p] >= 0 && !nib_output_done(output, u->out[p])) return 0;
+    return 1;
+}
+
+static nib_status take_up(nib_job *job, nib_output *output)
+{
+    for (int64_t i = 0; i < job->unit_count; i++) {
+        nib_unit *u = &job->units[i];
+        size_t bytes;
+        u->done = unit_is_done(output, u);
+        const unit_record *record = u->done ? nib_output_record(output, u->out[0], &bytes) : NULL;
+        if (u->done) job->results[u->decision].resumed = 1;
+        if (record && u->work == NIB_WORK_QUANTIZE && bytes == sizeof *record) {
+            unit_record copy;
+            memcpy(&copy, record, sizeof copy);
+            job->results[u->decision].errors = copy.errors;
+            job->results[u->decision].report = copy.report;
+        }
+        if (u->constant < 0 || nib_output_done(output, u->constant)) continue;
+        NIB_TRY(nib_output_write(output, u->constant, 0, u->bytes, (size_t)u->byte_count));
+        NIB_TRY(nib_output_finish(output, u->constant, NULL, 0));
+    }
+    return NIB_OK;
+}
+
+nib_status nib_job_open_output(nib_job *job, const nib_run_options *options,
+                               nib_output **output_ret)
+{
+    char identity[128], *metadata = NULL;
+    int directory =
+        nib_file_is_directory(job->input) || !ends_with(options->output, ".safetensors");
+    job->makes_directory = directory;
+    NIB_TRY(make_metadata(job, directory, &metadata));
+    make_identity(job, identity, sizeof identity);
+    const nib_output_options output_options = {.size = sizeof output_options,
+                                               .replace = options->replace,
+                                               .directory = directory,
+                                               .io = options->io,
+                                               .metadata = metadata,
+                                               .identity = identity};
+    nib_output *output = NULL;
+    nib_status status = nib_output_create(options->output, job->input, job->tensors,
+                                          job->tensor_count, &output_options, &output);
+    free(metadata);
+    if (status != NIB_OK) return status;
+    status = take_up(job, output);
+    if (status != NIB_OK) nib_output_close(output);
+    else *output_ret = output;
+    return status;
+}
+
+/* ---- finishing ---- */
+
+nib_status nib_job_finish_unit(nib_job *job, nib_output *output, const nib_unit *u)
+{
+    const nib_result *result = &job->results[u->decision];
+    unit_record record;
+    memset(&record, 0, sizeof record); /* padding too: the journal's bytes are the same each time */
+    record.errors = result->errors;
+    record.report = result->report;
+    for (int p = NIB_PLANES - 1; p >= 0; p--) /* the one with the record last */
+        if (u->out[p] >= 0)
+            NIB_TRY(
+                nib_output_finish(output, u->out[p], p ? NULL : &record, p ? 0 : sizeof record));
+    return NIB_OK;
+}
+
+nib_status nib_job_close_output(nib_job *job, nib_output *output)
+{
+    if (!job->makes_directory) return NIB_OK; /* make_metadata said it all */
+    char *config;
+    NIB_TRY(new_config(job, &config));
+    nib_status status =
+        *config ? nib_output_text(output, "config.json", config, strlen(config)) : NIB_OK;
+    free(config);
+    return status == NIB_OK ? nib_output_carry(output, job->input) : status;
+}
