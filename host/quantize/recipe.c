@@ -68,34 +68,23 @@ static const char *kept_by_name(const char *name)
     return NULL;
 }
 
+static int ends_in_weight(const char *name)
+{
+    size_t length = strlen(name);
+    return length >= 7 && !strcmp(name + length - 7, ".weight");
+}
+
 /* Why a plain tensor is left alone without being asked for, or NULL. */
 static const char *kept_by_default(const nib_tensor *t)
 {
     if (t->type != NIB_F32 && t->type != NIB_F16 && t->type != NIB_BF16)
         return "kept: not F32, F16 or BF16";
     if (t->rank < 2) return "kept: fewer than 2 dimensions";
-    size_t length = strlen(t->name);
-    if (length < 7 || strcmp(t->name + length - 7, ".weight"))
-        return "kept: name does not end in .weight";
+    if (!ends_in_weight(t->name)) return "kept: name does not end in .weight";
     return kept_by_name(t->name);
 }
 
-/* The whole name matches, or the name without ".weight". */
-static int matches(const nib_recipe_rule *rule, const char *name)
-{
-    regmatch_t match;
-    size_t length = strlen(name);
-    if (!regexec(&rule->regex, name, 1, &match, 0) && match.rm_so == 0 &&
-        (size_t)match.rm_eo == length)
-        return 1;
-    if (length < 7 || strcmp(name + length - 7, ".weight") || length > 4096) return 0;
-    char stem[4097];
-    snprintf(stem, sizeof stem, "%.*s", (int)length - 7, name);
-    return !regexec(&rule->regex, stem, 1, &match, 0) && match.rm_so == 0 &&
-           (size_t)match.rm_eo == length - 7;
-}
-
-/* Up to eight group sizes that divide K, near the one asked for. */
+/* Up to four group sizes that divide K, near the one asked for. */
 static void list_divisors(int64_t cols, int64_t group, char *text, size_t size)
 {
     text[0] = 0;
@@ -166,7 +155,7 @@ static nib_status decide(nib_recipe *recipe, const nib_tensor *t, nib_decision *
     }
     for (size_t i = 0; i < recipe->count; i++) {
         nib_recipe_rule *rule = &recipe->rules[i];
-        if (!matches(rule, t->name)) continue;
+        if (regexec(&rule->regex, t->name, 0, NULL, 0)) continue; /* anchored, ".weight" optional */
         rule->matched = 1;
         d->reason = rule->reason;
         if (!rule->scheme) return NIB_OK;
