@@ -325,7 +325,8 @@ static void test_inconsistent(void)
         tensors[rows[i].tensor].bytes = NULL;
         make_checkpoint(dir, NULL, NULL, tensors, count);
         open_made(rows[i].status);
-        CHECK(strstr(nib_last_error(), "m.weight"), "%s", nib_last_error());
+        CHECK(strstr(nib_last_error(), "m.weight") && strstr(nib_last_error(), dir), "%s",
+              nib_last_error());
     }
     static const int64_t shapes[][2] = {
         {37, 0}, {37, -96}, {37, INT64_MAX}, {37, 97 * 32}, {96, 37}};
@@ -343,6 +344,10 @@ static void test_inconsistent(void)
     open_made(NIB_E_DUP);
 }
 
+#define WEIGHTS(text)                                                                              \
+    "{\"quantization_config\":{\"config_groups\":{\"a\":{\"weights\":{" text                       \
+    "}}},\"quant_method\":\"compressed-tensors\"}}"
+
 static void test_bad_configs(void)
 {
     static weight w;
@@ -353,17 +358,18 @@ static void test_bad_configs(void)
         "[]",
         "{\"quantization_config\":{}",
         "{\"quantization_config\":{},\"quantization_config\":{}}",
-        "{\"quantization_config\":{\"quant_method\":1}}",
         "{\"quantization_config\":{\"quant_method\":\"a\",\"quant_method\":\"b\"}}",
-        "{\"quantization_config\":{\"config_groups\":[]}}",
-        "{\"quantization_config\":{\"config_groups\":{\"a\":{\"weights\":{\"num_bits\":4.5}}}}}",
-        "{\"quantization_config\":{\"config_groups\":{\"a\":{\"weights\":{\"symmetric\":1}}}}}"};
+        "{\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":[]}}",
+        WEIGHTS("\"num_bits\":4.5"),
+        WEIGHTS("\"symmetric\":1"),
+        WEIGHTS("\"num_bits\":4,\"num_bits\":4")};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         make_checkpoint(dir, bad[i], NULL, tensors, count);
         open_made(NIB_E_CONFIG);
     }
-    static const char *const fine[] = {"{}", "{\"quantization_config\":null}",
-                                       "{\"quantization_config\":{\"quant_method\":\"gptq\"}}"};
+    static const char *const fine[] = {
+        "{}", "{\"quantization_config\":null}",
+        "{\"quantization_config\":{\"quant_method\":\"other\",\"config_groups\":[]}}"};
     for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
         make_checkpoint(dir, fine[i], NULL, tensors, count);
         nib_file_close(open_made(NIB_OK));

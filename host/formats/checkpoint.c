@@ -280,16 +280,17 @@ static nib_status load(nib_file *file, const char *path)
     struct stat st;
     NIB_TRY(copy_text(&file->arena, path, &file->path));
     NIB_TRY(nib_io_stat_at(AT_FDCWD, path, 0, path, &st));
-    if (S_ISDIR(st.st_mode)) {
+    if (!S_ISDIR(st.st_mode) && !ends_with(path, ".json")) {
+        NIB_TRY(load_single(file, AT_FDCWD, path, 1));
+    } else if (!S_ISDIR(st.st_mode)) {
+        NIB_TRY(load_named_index(file, path));
+    } else {
         nib_status status = open_directory(file, path);
         if (status == NIB_OK) status = load_directory(file);
         if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", path);
-    } else if (ends_with(path, ".json")) {
-        NIB_TRY(load_named_index(file, path));
-    } else {
-        NIB_TRY(load_single(file, AT_FDCWD, path, 1));
     }
-    return nib_file_make_logical(file);
+    nib_status status = nib_file_make_logical(file);
+    return status == NIB_OK ? NIB_OK : nib_fail_prefix(status, "%s: ", path);
 }
 
 nib_status nib_file_open(const char *path, const nib_file_options *options, nib_file **file_ret)

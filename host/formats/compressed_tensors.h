@@ -15,8 +15,7 @@ typedef struct nib_ct_group {
 } nib_ct_group;
 
 typedef struct nib_ct_config {
-    int32_t present; /* quant_method is "compressed-tensors" */
-    int32_t count;
+    int32_t count; /* 0: not described, or as something else */
     nib_ct_group groups[NIB_CT_GROUPS];
 } nib_ct_config;
 

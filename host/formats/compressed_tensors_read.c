@@ -115,23 +115,20 @@ static nib_status read_groups(nib_json *json, reading *r)
     return NIB_OK;
 }
 
-static nib_status read_method(nib_json *json, reading *r)
-{
-    nib_json_text method;
-    NIB_TRY(nib_json_string(json, &method));
-    r->config.present = nib_json_is(method, "compressed-tensors");
-    return NIB_OK;
-}
-
+/* What another quant_method means by the same keys is not looked at. */
 static nib_status read_description(const char *text, size_t length, nib_ct_config *config_ret)
 {
-    static const field fields[] = {{"quant_method", read_method}, {"config_groups", read_groups}};
+    static const field fields[] = {{"config_groups", read_groups}};
     reading r = {.integer = 0};
     nib_json json = nib_json_open(text, length);
+    const char *method;
+    size_t bytes;
     if (nib_json_peek(&json) != '{') return NIB_OK; /* null: not quantized */
+    NIB_TRY(nib_config_find(text, length, "quant_method", &method, &bytes));
+    if (!method || *method != '"') return NIB_OK;
+    if (!nib_json_is((nib_json_text){method + 1, bytes - 2}, "compressed-tensors")) return NIB_OK;
     NIB_TRY(read_object(&json, fields, sizeof fields / sizeof fields[0], &r));
-    NIB_TRY(nib_json_close(&json));
-    if (r.config.present) *config_ret = r.config;
+    *config_ret = r.config;
     return NIB_OK;
 }
 
