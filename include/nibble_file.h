@@ -148,9 +148,11 @@ typedef struct nib_output_options {
     int directory; /* 1: `path` becomes a directory with shards and an index; 0: one file */
     nib_io io;     /* NIB_IO_DIRECT pays where the address of the source and the offset in the shard
                       agree modulo 4096; otherwise the bytes go through a small aligned buffer */
-    const char *metadata; /* __metadata__ of each shard as JSON object text of strings, or NULL */
-    const char *identity; /* what the run is (inputs, their sizes and times, scheme, options), to
-                             recognise an unfinished one; or NULL: never resume */
+    const char *metadata;   /* __metadata__ of each shard as JSON object text of strings, or NULL */
+    uint64_t journal_bytes; /* how much finished work a crash may cost, at most and beside the last
+                               second's: data are synced when so much is finished; 0: 256 MiB */
+    const char *identity;   /* what the run is (inputs, their sizes and times, scheme, options), to
+                               recognise an unfinished one; or NULL: never resume */
 } nib_output_options;
 
 /* Plans the files, checks and reserves their whole space, and writes their headers, in
@@ -192,12 +194,15 @@ NIB_API nib_status nib_output_text(nib_output *output, const char *name, const c
  * itself: not *.safetensors, not an index of them. Symbolic links are followed where the input was
  * opened so, and within the directory. Nothing is done for an output or input that is one file. */
 NIB_API nib_status nib_output_carry(nib_output *output, const nib_file *input);
-/* Re-reads every tensor from the disk and compares its checksum; E_IO names the tensor. Call after
- * the last nib_output_finish. */
+/* Re-reads a finished tensor, from the disk where its cached pages can be dropped, and compares its
+ * checksum: E_IO. From any thread. */
+NIB_API nib_status nib_output_verify_tensor(nib_output *output, int64_t tensor);
+/* The same for all tensors, one after the other. */
 NIB_API nib_status nib_output_verify(nib_output *output);
 /* Syncs everything and gives it its final name, in one step where the file system can; where it
  * cannot, an earlier output is aside for a moment and put back by the next nib_output_create if
- * the process dies right there. E_ARGUMENT where a tensor is not finished. */
+ * the process dies right there. E_ARGUMENT where a tensor is not finished. After it, whatever it
+ * returned, only nib_output_note and nib_output_close may be called. */
 NIB_API nib_status nib_output_commit(nib_output *output);
 /* Closes; NULL is fine. Without a commit the partial output stays for a resume where it has an
  * identity and a finished tensor, and is removed otherwise. */

@@ -5,13 +5,11 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 int (*nib_io_hook)(const nib_io_event *event);
@@ -54,32 +52,29 @@ static nib_status fail(int error, const char *verb, const char *shown)
     do (result) = (expression);                                                                    \
     while ((result) < 0 && errno == EINTR)
 
-nib_status nib_io_open(int directory, const char *name, int flags, const char *shown, int *fd_ret)
+static int open_at(int directory, const char *name, int flags)
 {
     int fd;
     AGAIN(fd, ask(NIB_CALL_OPEN, directory, 0, NULL)
                   ? -1
                   : openat(directory, name, flags | O_CLOEXEC, 0666));
+    return fd;
+}
+
+nib_status nib_io_open(int directory, const char *name, int flags, const char *shown, int *fd_ret)
+{
+    int fd = open_at(directory, name, flags);
     if (fd < 0) return fail(errno, flags & O_CREAT ? "create" : "open", shown);
     *fd_ret = fd;
     return NIB_OK;
 }
 
-nib_status nib_io_open_inside(int directory, const char *name, int flags, const char *shown,
+nib_status nib_io_open_direct(int directory, const char *name, int flags, const char *shown,
                               int *fd_ret)
 {
-    struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
-    long fd;
-    AGAIN(fd, ask(NIB_CALL_OPEN, directory, 0, NULL)
-                  ? -1
-                  : syscall(SYS_openat2, directory, name, &how, sizeof how));
-    /* Kernels before 5.6, and sandboxes that do not know the call: no links at all. */
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-        return nib_io_open(directory, name, flags | O_NOFOLLOW, shown, fd_ret);
-    if (fd < 0 && errno == EXDEV)
-        return NIB_FAIL(NIB_E_PATH, "%s is a symbolic link that leaves its directory", shown);
-    if (fd < 0) return fail(errno, "open", shown);
-    *fd_ret = (int)fd;
+    int fd = open_at(directory, name, flags | O_DIRECT);
+    if (fd < 0 && errno != EINVAL && errno != EOPNOTSUPP) return fail(errno, "open", shown);
+    *fd_ret = fd;
     return NIB_OK;
 }
 
@@ -215,13 +210,16 @@ void nib_io_start_writing(int fd, uint64_t offset, uint64_t bytes)
     (void)!sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
 }
 
-void nib_io_forget(int fd) { (void)!posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); }
+void nib_io_forget(int fd, uint64_t offset, uint64_t bytes)
+{
+    (void)!posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+}
 
 nib_status nib_io_lock(int fd, const char *shown)
 {
     int result;
     AGAIN(result, ask(NIB_CALL_LOCK, fd, 0, NULL) ? -1 : flock(fd, LOCK_EX | LOCK_NB));
-    if (!result) return NIB_OK;
+    if (!result || errno == ENOSYS || errno == EOPNOTSUPP) return NIB_OK;
     if (errno == EWOULDBLOCK)
         return NIB_FAIL(NIB_E_BUSY, "%s is in use by another process; wait until it ends", shown);
     return fail(errno, "lock", shown);
@@ -290,7 +288,7 @@ static nib_status read_names(DIR *stream, const char *shown, nib_io_names *names
 
 nib_status nib_io_list(int directory, const char *shown, nib_io_names *names_ret)
 {
-    int fd;
+    int fd = -1;
     NIB_TRY(nib_io_open(directory, ".", O_RDONLY | O_DIRECTORY, shown, &fd));
     DIR *stream = fdopendir(fd);
     if (!stream) {

@@ -51,8 +51,8 @@ nib_status nib_io_status(int error);
 
 /* `name` relative to `directory` (a descriptor or AT_FDCWD); new files get mode 0666 less umask. */
 nib_status nib_io_open(int directory, const char *name, int flags, const char *shown, int *fd_ret);
-/* The same, and symbolic links may not lead out of the directory: E_PATH. */
-nib_status nib_io_open_inside(int directory, const char *name, int flags, const char *shown,
+/* The same with O_DIRECT; *fd_ret is -1 where the file system does not know it. */
+nib_status nib_io_open_direct(int directory, const char *name, int flags, const char *shown,
                               int *fd_ret);
 /* After writing the status matters; after reading it may be ignored. fd -1 is fine. */
 nib_status nib_io_close(int fd, const char *shown);
@@ -73,7 +73,8 @@ nib_status nib_io_write(int fd, const char *shown, uint64_t offset, const void *
 nib_status nib_io_write_direct(int direct_fd, int fd, const char *shown, uint64_t offset,
                                const void *src, size_t bytes);
 
-/* Makes the file `bytes` long and reserves the blocks where the file system can; E_SPACE. */
+/* Makes the file at least `bytes` long and reserves the blocks where the file system can; E_SPACE.
+ */
 nib_status nib_io_reserve(int fd, const char *shown, uint64_t bytes);
 nib_status nib_io_truncate(int fd, const char *shown, uint64_t bytes);
 /* Bytes that this user may still take on the file system of fd. */
@@ -82,11 +83,12 @@ nib_status nib_io_free_bytes(int fd, const char *shown, uint64_t *bytes_ret);
 /* After a failed sync the file's content is unknown: never try again. `data_only` leaves out times.
  * A file system that cannot sync a directory (EINVAL) has nothing to sync. */
 nib_status nib_io_sync(int fd, const char *shown, int data_only);
-/* Hints: start writing a dirty range to the disk; forget clean cached pages of the file. */
+/* Hints: start writing a dirty range to the disk; forget clean cached pages of a range. */
 void nib_io_start_writing(int fd, uint64_t offset, uint64_t bytes);
-void nib_io_forget(int fd);
+void nib_io_forget(int fd, uint64_t offset, uint64_t bytes);
 
-/* An exclusive lock that ends with the descriptor; E_BUSY where another process has it. */
+/* An exclusive lock that ends with the descriptor; E_BUSY where another process has it. A file
+ * system without locks gives none, and no failure. */
 nib_status nib_io_lock(int fd, const char *shown);
 
 nib_status nib_io_make_directory(int directory, const char *name, const char *shown);

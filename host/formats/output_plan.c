@@ -1,0 +1,245 @@
+/* output_plan.c - see output_plan.h. */
+#include "output_plan.h"
+
+#include "../core/internal.h"
+#include "safetensors.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What sorting needs of a tensor. */
+typedef struct entry {
+    const nib_new_tensor *tensor;
+    nib_planned_tensor *planned;
+} entry;
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const entry *)a)->tensor->name, ((const entry *)b)->tensor->name);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const nib_new_tensor *left = ((const entry *)a)->tensor, *right = ((const entry *)b)->tensor;
+    if (left->shard != right->shard) return left->shard < right->shard ? -1 : 1;
+    int left_bits = nib_dtype_bits(left->type), right_bits = nib_dtype_bits(right->type);
+    return left_bits != right_bits ? right_bits - left_bits : strcmp(left->name, right->name);
+}
+
+static nib_status tensor_bytes(const nib_new_tensor *tensor, uint64_t *bytes_ret)
+{
+    int64_t bits = nib_dtype_bits(tensor->type);
+    if (!bits) return NIB_FAIL(NIB_E_DTYPE, "its element type is %d", (int)tensor->type);
+    if (tensor->rank < 0 || tensor->rank > NIB_MAX_RANK)
+        return NIB_FAIL(NIB_E_RANK, "its rank is %d; at most %d is", tensor->rank, NIB_MAX_RANK);
+    int fits = 1, empty = 0;
+    for (int i = 0; i < tensor->rank; i++) {
+        if (tensor->shape[i] < 0)
+            return NIB_FAIL(NIB_E_SHAPE, "its dimension %d is %lld", i,
+                            (long long)tensor->shape[i]);
+        empty |= tensor->shape[i] == 0;
+        fits = fits && nib_mul(bits, tensor->shape[i], &bits);
+    }
+    if (!fits && !empty) return NIB_FAIL(NIB_E_OVERFLOW, "its bits do not fit in 63 bits");
+    if (empty) bits = 0;
+    if (bits % 8)
+        return NIB_FAIL(NIB_E_SHAPE, "its %lld bits are not whole bytes", (long long)bits);
+    *bytes_ret = (uint64_t)bits / 8;
+    return NIB_OK;
+}
+
+/* Checks each tensor for itself. */
+static nib_status check_tensors(nib_output_plan *plan, const nib_new_tensor *tensors)
+{
+    for (int64_t i = 0; i < plan->count; i++) {
+        const nib_new_tensor *tensor = &tensors[i];
+        if (!tensor->name || !*tensor->name)
+            return NIB_FAIL(NIB_E_NAME, "tensor %lld has no name", (long long)i);
+        if (!strcmp(tensor->name, "__metadata__"))
+            return NIB_FAIL(NIB_E_NAME, "a tensor cannot be named __metadata__");
+        if (tensor->shard < 0 || tensor->shard >= NIB_OUTPUT_SHARDS)
+            return NIB_FAIL(NIB_E_ARGUMENT, "tensor \"%.200s\": shard is %d; it must be 0 to %d",
+                            tensor->name, tensor->shard, NIB_OUTPUT_SHARDS - 1);
+        nib_planned_tensor *planned = &plan->tensors[i];
+        *planned = (nib_planned_tensor){.name = tensor->name, .shard = tensor->shard};
+        nib_status status = tensor_bytes(tensor, &planned->bytes);
+        if (status != NIB_OK) return nib_fail_prefix(status, "tensor \"%.200s\": ", tensor->name);
+        if (tensor->shard >= plan->shard_count) plan->shard_count = tensor->shard + 1;
+    }
+    if (plan->shard_count == 0) plan->shard_count = 1;
+    return NIB_OK;
+}
+
+/* ---- texts ---- */
+
+/* Adds "__metadata__":{...}, keys sorted. */
+static nib_status add_metadata(nib_text *text, const char *metadata)
+{
+    json_error_t error;
+    json_t *object = json_loads(metadata ? metadata : "{}", JSON_REJECT_DUPLICATES, &error);
+    if (!object)
+        return json_error_code(&error) == json_error_out_of_memory
+                   ? NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata")
+                   : NIB_FAIL(NIB_E_META, "metadata: %s", error.text);
+    const char *key;
+    json_t *value;
+    int strings = json_is_object(object);
+    json_object_foreach(object, key, value) strings &= json_is_string(value);
+    char *dumped = NULL;
+    if (json_object_get(object, "format") ||
+        !json_object_set_new(object, "format", json_string("pt")))
+        dumped = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(object);
+    nib_text_format(text, "\"__metadata__\":");
+    if (dumped) nib_text_add(text, dumped, strlen(dumped));
+    nib_status status = !strings  ? NIB_FAIL(NIB_E_META, "metadata must be an object of strings")
+                        : !dumped ? NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata")
+                                  : text->status;
+    free(dumped);
+    return status;
+}
+
+static void add_tensor(nib_text *text, const entry *added)
+{
+    const nib_new_tensor *tensor = added->tensor;
+    nib_text_add(text, ",", 1);
+    nib_text_quote(text, tensor->name);
+    nib_text_format(text, ":{\"dtype\":\"%s\",\"shape\":[", nib_dtype_name(tensor->type));
+    for (int i = 0; i < tensor->rank; i++)
+        nib_text_format(text, "%s%lld", i ? "," : "", (long long)tensor->shape[i]);
+    unsigned long long begin = added->planned->offset, bytes = added->planned->bytes;
+    nib_text_format(text, "],\"data_offsets\":[%llu,%llu]}", begin, begin + bytes);
+}
+
+/* Ends the header: pads it and writes its length in front. */
+static nib_status close_header(nib_text *text, const char *shard)
+{
+    nib_text_add(text, "}", 1);
+    size_t padding = (NIB_OUTPUT_BLOCK - text->size % NIB_OUTPUT_BLOCK) % NIB_OUTPUT_BLOCK;
+    nib_text_format(text, "%*s", (int)(padding % 256), "");
+    for (size_t i = 0; i < padding / 256; i++) nib_text_format(text, "%256s", "");
+    NIB_TRY(text->status);
+    uint64_t length = text->size - NIB_HEADER_PREFIX;
+    if (length > NIB_HEADER_CAP)
+        return NIB_FAIL(NIB_E_HEADER_BIG,
+                        "the header of %s would have %llu bytes and readers accept %d; "
+                        "write more shards",
+                        shard, (unsigned long long)length, NIB_HEADER_CAP);
+    for (int i = 0; i < NIB_HEADER_PREFIX; i++) text->data[i] = (char)(length >> (8 * i));
+    return NIB_OK;
+}
+
+/* The header of one shard, and the places of its tensors `entries`. */
+static nib_status make_shard(nib_planned_shard *shard, const entry *entries, int64_t count,
+                             const char *metadata)
+{
+    int64_t data = 0;
+    nib_text *text = &shard->header;
+    nib_text_add(text, "\0\0\0\0\0\0\0\0{", NIB_HEADER_PREFIX + 1);
+    NIB_TRY(add_metadata(text, metadata));
+    for (int64_t i = 0; i < count; i++) {
+        entries[i].planned->offset = (uint64_t)data;
+        if (!nib_add(data, (int64_t)entries[i].planned->bytes, &data))
+            return NIB_FAIL(NIB_E_OVERFLOW, "the size of %s overflows", shard->name);
+        add_tensor(text, &entries[i]);
+    }
+    NIB_TRY(close_header(text, shard->name));
+    for (int64_t i = 0; i < count; i++) entries[i].planned->offset += text->size;
+    int64_t bytes;
+    if (!nib_add(data, (int64_t)text->size, &bytes))
+        return NIB_FAIL(NIB_E_OVERFLOW, "the size of %s overflows", shard->name);
+    shard->bytes = (uint64_t)bytes;
+    return NIB_OK;
+}
+
+static nib_status make_shards(nib_output_plan *plan, const entry *entries, const char *metadata)
+{
+    int64_t at = 0;
+    for (int32_t i = 0; i < plan->shard_count; i++) {
+        nib_planned_shard *shard = &plan->shards[i];
+        if (plan->shard_count == 1)
+            snprintf(shard->name, sizeof shard->name, "model" NIB_OUTPUT_SUFFIX);
+        else
+            snprintf(shard->name, sizeof shard->name, "model-%05d-of-%05d" NIB_OUTPUT_SUFFIX, i + 1,
+                     plan->shard_count);
+        int64_t first = at;
+        while (at < plan->count && entries[at].tensor->shard == i) at++;
+        if (at == first && plan->count)
+            return NIB_FAIL(NIB_E_ARGUMENT, "shard %d of %d has no tensor", i, plan->shard_count);
+        NIB_TRY(make_shard(shard, entries + first, at - first, metadata));
+        if (__builtin_add_overflow(plan->bytes, shard->bytes, &plan->bytes))
+            return NIB_FAIL(NIB_E_OVERFLOW, "the size of the output overflows");
+    }
+    return NIB_OK;
+}
+
+/* As huggingface_hub writes it: two spaces, sorted. */
+static nib_status make_index(nib_output_plan *plan, const entry *entries)
+{
+    uint64_t total = 0;
+    for (int64_t i = 0; i < plan->count; i++) total += plan->tensors[i].bytes;
+    nib_text *text = &plan->index;
+    nib_text_format(text,
+                    "{\n  \"metadata\": {\n    \"total_size\": %llu\n  },\n  \"weight_map\": {",
+                    (unsigned long long)total);
+    for (int64_t i = 0; i < plan->count; i++) {
+        nib_text_format(text, i ? ",\n    " : "\n    ");
+        nib_text_quote(text, entries[i].tensor->name);
+        nib_text_format(text, ": \"%s\"", plan->shards[entries[i].tensor->shard].name);
+    }
+    nib_text_format(text, "\n  }\n}\n");
+    return text->status;
+}
+
+static nib_status make_texts(nib_output_plan *plan, const nib_new_tensor *tensors, entry *entries,
+                             const char *metadata)
+{
+    for (int64_t i = 0; i < plan->count; i++) entries[i] = (entry){&tensors[i], &plan->tensors[i]};
+    qsort(entries, (size_t)plan->count, sizeof *entries, by_place);
+    NIB_TRY(make_shards(plan, entries, metadata));
+    qsort(entries, (size_t)plan->count, sizeof *entries, by_name);
+    for (int64_t i = 1; i < plan->count; i++)
+        if (!strcmp(entries[i - 1].tensor->name, entries[i].tensor->name))
+            return NIB_FAIL(NIB_E_DUP, "two tensors are named \"%.200s\"", entries[i].tensor->name);
+    return plan->shard_count > 1 ? make_index(plan, entries) : NIB_OK;
+}
+
+static nib_status make(nib_output_plan *plan, const nib_new_tensor *tensors, const char *metadata)
+{
+    size_t count = (size_t)plan->count;
+    plan->tensors = calloc(count + 1, sizeof *plan->tensors);
+    if (!plan->tensors) return NIB_FAIL(NIB_E_MEMORY, "no memory to plan %zu tensors", count);
+    NIB_TRY(check_tensors(plan, tensors));
+    plan->shards = calloc((size_t)plan->shard_count, sizeof *plan->shards);
+    entry *entries = calloc(count + 1, sizeof *entries);
+    nib_status status = plan->shards && entries
+                            ? make_texts(plan, tensors, entries, metadata)
+                            : NIB_FAIL(NIB_E_MEMORY, "no memory to plan %zu tensors", count);
+    free(entries);
+    return status;
+}
+
+nib_status nib_output_plan_make(const nib_new_tensor *tensors, int64_t count, const char *metadata,
+                                nib_output_plan *plan_ret)
+{
+    if (count < 0 || count >= INT32_MAX || (count && !tensors))
+        return NIB_FAIL(NIB_E_ARGUMENT, "%lld tensors, given %s", (long long)count,
+                        tensors ? "as an array" : "as NULL");
+    nib_output_plan plan = {.count = count};
+    nib_status status = make(&plan, tensors, metadata);
+    if (status == NIB_OK) *plan_ret = plan;
+    else nib_output_plan_free(&plan);
+    return status;
+}
+
+void nib_output_plan_free(nib_output_plan *plan)
+{
+    for (int32_t i = 0; plan->shards && i < plan->shard_count; i++)
+        nib_text_free(&plan->shards[i].header);
+    free(plan->shards);
+    free(plan->tensors);
+    nib_text_free(&plan->index);
+    *plan = (nib_output_plan){0};
+}
