@@ -205,7 +205,7 @@ NIB_API nib_status nib_output_verify(nib_output *output);
  * returned, only nib_output_note and nib_output_close may be called. */
 NIB_API nib_status nib_output_commit(nib_output *output);
 /* Closes; NULL is fine. Without a commit the partial output stays for a resume where it has an
- * identity and a finished tensor, and is removed otherwise. */
+ * identity and a finished tensor, and is removed otherwise. nib_last_error stays. */
 NIB_API void nib_output_close(nib_output *output);
 
 #ifdef __cplusplus

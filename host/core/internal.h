@@ -15,6 +15,14 @@ __attribute__((format(printf, 2, 3))) nib_status nib_fail(nib_status status, con
 __attribute__((format(printf, 2, 3))) nib_status nib_fail_prefix(nib_status status,
                                                                  const char *format, ...);
 
+/* Keeps the error text over cleaning up that may fail too:
+ *     nib_error saved = nib_error_save();  ...  nib_error_restore(&saved); */
+typedef struct nib_error {
+    char text[1024];
+} nib_error;
+nib_error nib_error_save(void);
+void nib_error_restore(const nib_error *error);
+
 /* Returns from the enclosing function on failure. */
 #define NIB_TRY(call)                                                                              \
     do {                                                                                           \

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char error_text[1024];
+static _Thread_local char error_text[sizeof(nib_error)];
 
 static const struct {
     nib_status status;
@@ -44,6 +44,18 @@ int nib_status_exit_code(nib_status status)
 }
 
 const char *nib_last_error(void) { return error_text; }
+
+nib_error nib_error_save(void)
+{
+    nib_error error;
+    memcpy(error.text, error_text, sizeof error.text);
+    return error;
+}
+
+void nib_error_restore(const nib_error *error)
+{
+    memcpy(error_text, error->text, sizeof error_text);
+}
 
 /* Messages are one line: a name from a file may hold any byte. */
 static void make_one_line(char *text)

@@ -297,7 +297,9 @@ nib_status nib_output_commit(nib_output *output)
 void nib_output_close(nib_output *output)
 {
     if (!output) return;
+    nib_error saved = nib_error_save();
     if (!output->committed && output->failed == NIB_OK) flush(output);
+    nib_error_restore(&saved);
     int keep =
         output->committed || (output->resumable && output->place.journal.end > NIB_JOURNAL_HEAD);
     nib_workplace_close(&output->place, !keep);

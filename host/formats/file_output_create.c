@@ -156,11 +156,13 @@ static nib_status make_tables(nib_output *output)
 /* Frees everything but the workplace. */
 void nib_output_free(nib_output *output)
 {
+    nib_error saved = nib_error_save();
     for (int32_t i = 0; output->files && i < output->plan.shard_count; i++) {
         nib_shard_close(&output->files[i]);
         free(output->files[i].shown);
     }
     nib_io_close(output->inside, "");
+    nib_error_restore(&saved);
     nib_bounce_free(&output->bounce);
     nib_output_plan_free(&output->plan);
     pthread_mutex_destroy(&output->bounce.lock);

@@ -66,7 +66,7 @@ static nib_status copy_bytes(const nib_input *from, int fd, const char *name)
     nib_status status = NIB_OK;
     for (uint64_t at = 0; at < from->bytes && status == NIB_OK; at += COPY) {
         size_t part = from->bytes - at < COPY ? (size_t)(from->bytes - at) : COPY;
-        status = nib_input_read(from, at, buffer, part);
+        status = nib_io_read(from->fd, name, at, buffer, part);
         if (status == NIB_OK) status = nib_io_write(fd, name, at, buffer, part);
     }
     free(buffer);

@@ -5,11 +5,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int (*nib_io_hook)(const nib_io_event *event);
@@ -75,6 +77,24 @@ nib_status nib_io_open_direct(int directory, const char *name, int flags, const 
     int fd = open_at(directory, name, flags | O_DIRECT);
     if (fd < 0 && errno != EINVAL && errno != EOPNOTSUPP) return fail(errno, "open", shown);
     *fd_ret = fd;
+    return NIB_OK;
+}
+
+nib_status nib_io_open_inside(int directory, const char *name, int flags, const char *shown,
+                              int *fd_ret)
+{
+    struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
+    long fd;
+    AGAIN(fd, ask(NIB_CALL_OPEN, directory, 0, NULL)
+                  ? -1
+                  : syscall(SYS_openat2, directory, name, &how, sizeof how));
+    /* Kernels before 5.6, and sandboxes that do not know the call: no links at all. */
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+        return nib_io_open(directory, name, flags | O_NOFOLLOW, shown, fd_ret);
+    if (fd < 0 && errno == EXDEV)
+        return NIB_FAIL(NIB_E_PATH, "%s is a symbolic link that leaves its directory", shown);
+    if (fd < 0) return fail(errno, "open", shown);
+    *fd_ret = (int)fd;
     return NIB_OK;
 }
 
@@ -236,7 +256,7 @@ nib_status nib_io_rename(int old_directory, const char *old_name, int new_direct
                          const char *new_name, unsigned flags, const char *shown)
 {
     int result;
-    AGAIN(result, ask(NIB_CALL_RENAME, new_directory, 0, NULL)
+    AGAIN(result, ask(NIB_CALL_RENAME, new_directory, flags, NULL)
                       ? -1
                       : renameat2(old_directory, old_name, new_directory, new_name, flags));
     if (!result) return NIB_OK;

@@ -35,9 +35,9 @@ typedef enum nib_io_call {
  */
 typedef struct nib_io_event {
     nib_io_call call;
-    int fd; /* the file, or the directory of the name */
-    uint64_t offset;
-    size_t *bytes; /* READ, WRITE; otherwise NULL */
+    int fd;          /* the file, or the directory of the name */
+    uint64_t offset; /* READ, WRITE; of RENAME the flags */
+    size_t *bytes;   /* READ, WRITE; otherwise NULL */
 } nib_io_event;
 
 /* Set by tests only, while no call is in progress: returns 0, or the errno that the call shall fail
@@ -51,7 +51,10 @@ nib_status nib_io_status(int error);
 
 /* `name` relative to `directory` (a descriptor or AT_FDCWD); new files get mode 0666 less umask. */
 nib_status nib_io_open(int directory, const char *name, int flags, const char *shown, int *fd_ret);
-/* The same with O_DIRECT; *fd_ret is -1 where the file system does not know it. */
+/* The same, and symbolic links may not lead out of the directory: E_PATH. */
+nib_status nib_io_open_inside(int directory, const char *name, int flags, const char *shown,
+                              int *fd_ret);
+/* nib_io_open with O_DIRECT; *fd_ret is -1 where the file system does not know it. */
 nib_status nib_io_open_direct(int directory, const char *name, int flags, const char *shown,
                               int *fd_ret);
 /* After writing the status matters; after reading it may be ignored. fd -1 is fine. */

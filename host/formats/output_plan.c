@@ -2,6 +2,7 @@
 #include "output_plan.h"
 
 #include "../core/internal.h"
+#include "json.h"
 #include "safetensors.h"
 
 #include <jansson.h>
@@ -74,31 +75,41 @@ static nib_status check_tensors(nib_output_plan *plan, const nib_new_tensor *ten
 
 /* ---- texts ---- */
 
-/* Adds "__metadata__":{...}, keys sorted. */
+/* An object of strings. */
+static nib_status check_metadata(const char *metadata)
+{
+    nib_json json = nib_json_open(metadata, strlen(metadata));
+    nib_json_text text;
+    int more;
+    NIB_TRY(nib_json_enter(&json, '{', &more));
+    while (more) {
+        NIB_TRY(nib_json_key(&json, &text));
+        NIB_TRY(nib_json_string(&json, &text));
+        NIB_TRY(nib_json_next(&json, '}', &more));
+    }
+    return nib_json_close(&json);
+}
+
+/* Adds "__metadata__":{...}, keys sorted. jansson's own words for a failed allocation differ, so
+ * the text is checked before. */
 static nib_status add_metadata(nib_text *text, const char *metadata)
 {
+    if (!metadata) metadata = "{}";
+    if (check_metadata(metadata) != NIB_OK) return nib_fail_prefix(NIB_E_META, "metadata: ");
     json_error_t error;
-    json_t *object = json_loads(metadata ? metadata : "{}", JSON_REJECT_DUPLICATES, &error);
-    if (!object)
-        return json_error_code(&error) == json_error_out_of_memory
-                   ? NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata")
-                   : NIB_FAIL(NIB_E_META, "metadata: %s", error.text);
-    const char *key;
-    json_t *value;
-    int strings = json_is_object(object);
-    json_object_foreach(object, key, value) strings &= json_is_string(value);
+    json_t *object = json_loads(metadata, JSON_REJECT_DUPLICATES, &error);
+    if (!object && json_error_code(&error) == json_error_duplicate_key)
+        return NIB_FAIL(NIB_E_META, "metadata: %s", error.text);
     char *dumped = NULL;
     if (json_object_get(object, "format") ||
         !json_object_set_new(object, "format", json_string("pt")))
         dumped = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(object);
+    if (!dumped) return NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata");
     nib_text_format(text, "\"__metadata__\":");
-    if (dumped) nib_text_add(text, dumped, strlen(dumped));
-    nib_status status = !strings  ? NIB_FAIL(NIB_E_META, "metadata must be an object of strings")
-                        : !dumped ? NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata")
-                                  : text->status;
+    nib_text_add(text, dumped, strlen(dumped));
     free(dumped);
-    return status;
+    return text->status;
 }
 
 static void add_tensor(nib_text *text, const entry *added)

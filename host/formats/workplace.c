@@ -143,9 +143,12 @@ static nib_status name_aside(const nib_workplace *place)
 {
     NIB_TRY(move(place, place->parent, place->name, place->work, OLD, 0));
     nib_status status = name_new(place);
-    if (status != NIB_OK && move(place, place->work, OLD, place->parent, place->name, 0) != NIB_OK)
-        return nib_fail_prefix(status, "the earlier output is in %s/" OLD "; ", place->partial);
-    return status;
+    if (status == NIB_OK) return NIB_OK;
+    nib_error saved = nib_error_save();
+    nib_status back = move(place, place->work, OLD, place->parent, place->name, 0);
+    nib_error_restore(&saved);
+    if (back == NIB_OK) return status;
+    return nib_fail_prefix(status, "the earlier output is in %s/" OLD "; ", place->partial);
 }
 
 static nib_status give_name(const nib_workplace *place, swap *how_ret)
@@ -186,12 +189,12 @@ nib_status nib_workplace_commit(nib_workplace *place)
     NIB_TRY(give_name(place, &how));
     nib_status status = sync_names(place);
     if (status == NIB_OK) return NIB_OK;
-    char words[512];
-    snprintf(words, sizeof words, "%s", nib_last_error());
+    nib_error saved = nib_error_save();
     if (take_name_back(place, how) != NIB_OK)
-        return nib_fail_prefix(status, "%s is complete but may not outlive a power cut (%s); ",
-                               place->path, words);
-    return NIB_FAIL(status, "%s", words);
+        return nib_fail_prefix(status, "%s is complete but may not outlive a power cut (%.200s); ",
+                               place->path, saved.text);
+    nib_error_restore(&saved);
+    return status;
 }
 
 /* ---- opening ---- */
@@ -336,10 +339,12 @@ nib_status nib_workplace_open(const char *path, const nib_file *input, int repla
 
 void nib_workplace_close(nib_workplace *place, int remove)
 {
+    nib_error saved = nib_error_save();
     if (remove) nib_workplace_remove(place);
     nib_io_close(place->journal.fd, place->journal_path);
     nib_io_close(place->work, place->partial);
     nib_io_close(place->parent, place->path);
+    nib_error_restore(&saved);
     free(place->path);
     free(place->partial);
     free(place->journal_path);
