@@ -88,10 +88,11 @@ NIB_KERNEL(errors_blocks, LANES)
     __local nib_sums shared[LANES];
     nib_i64 block = get_global_id(0) / 4;
     nib_i32 lane = (nib_i32)get_local_id(0), quarter = lane & 3;
-    nib_i64 segments = (a.cols + a.segment - 1) / a.segment;
-    nib_i64 row = block / (segments * a.segment_blocks);
-    nib_i64 segment = block / a.segment_blocks % segments;
-    nib_i64 first = segment * a.segment + block % a.segment_blocks * 1024;
+    nib_i64 segments = nib_quotient(a.cols + a.segment - 1, a.segment);
+    nib_i64 row = nib_quotient(block, segments * a.segment_blocks);
+    nib_i64 in_row = block - row * segments * a.segment_blocks;
+    nib_i64 segment = nib_quotient(in_row, a.segment_blocks);
+    nib_i64 first = segment * a.segment + (in_row - segment * a.segment_blocks) * 1024;
     nib_i64 stop = min(min(a.cols, (segment + 1) * a.segment), first + 1024);
     nib_sums s;
     s.xx = s.yy = s.xy = s.ee = s.max = (float8)0.0f;

@@ -55,7 +55,9 @@ NIB_FN void nib_report_cell(__global uchar *report, nib_args a, nib_cell c)
 /* The zero point's byte: zeros are a byte each wherever kernels compute on them. */
 NIB_FN nib_i64 nib_zero_byte(nib_args a, nib_i64 cell)
 {
-    return cell / a.scale_cols * a.other.pitch + cell % a.scale_cols;
+    if (a.other.pitch == a.scale_cols) return cell;
+    nib_i64 row = nib_quotient(cell, a.scale_cols);
+    return row * a.other.pitch + cell - row * a.scale_cols;
 }
 
 /* Stores the parameters of group `cell` whose range is `e`, reports it, and returns them as they

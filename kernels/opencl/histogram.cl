@@ -17,7 +17,7 @@ NIB_KERNEL(histogram_chunks, LANES)
     for (nib_i32 code = lane; code < codes_count; code += LANES) local_counts[code] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     nib_i64 element = (nib_i64)get_group_id(0) * 1024 + lane * SHARE;
-    nib_i64 row = element / a.cols, col = element % a.cols;
+    nib_i64 row = nib_quotient(element, a.cols), col = element - row * a.cols;
     for (nib_i32 i = 0; i < SHARE && row < a.rows; i++) {
         atomic_inc(&local_counts[nib_get(codes, a.codes, row, col)]);
         if (++col == a.cols) {

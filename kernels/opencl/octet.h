@@ -12,6 +12,22 @@
 
 #include "group.h"
 
+/* ---- places ---- */
+
+/* Work-item `id` of a launch over NIB_ITEM_OCTET: its row, and the column where it begins; a row
+ * past the last for work-items that only fill a work-group. */
+NIB_FN nib_i64 nib_octet_row(nib_args a, nib_i64 id) { return nib_quotient(id, (a.cols + 7) >> 3); }
+NIB_FN nib_i64 nib_octet_col(nib_args a, nib_i64 id, nib_i64 row)
+{
+    return (id - row * ((a.cols + 7) >> 3)) << 3;
+}
+
+/* How many elements an octet has that begins at `col` of `stop` columns. */
+NIB_FN nib_i32 nib_octet_count(nib_i64 col, nib_i64 stop)
+{
+    return (nib_i32)min((nib_i64)8, stop - col);
+}
+
 /* ---- numbers ---- */
 
 NIB_FN float8 nib_from_f16_8(uint8 h)
@@ -148,6 +164,45 @@ NIB_FN nib_extent nib_group_extent(__global const uchar *x, nib_args a, nib_i64 
     return lane == 0 ? shared[0] : e;
 }
 
+/* ---- tiles ----
+ *
+ * A work-group of TILE_LANES walks a row whose groups are 8n elements (or one), tile by tile; a
+ * tile is as many whole groups as its lanes hold at 8 elements each, or one longer group:
+ *
+ *       row    |<------------- tile: up to 1024 elements ------------->|<-- tile ...
+ *       lanes  | 0 | 1 | ... |g/8-1| g/8 | ...                     |127|
+ *       groups |<---- group 0 ---->|<---- group 1 ---->| ... */
+
+#define TILE_LANES 128
+#define TILE (8 * TILE_LANES)
+#define TILE_GROUPS (TILE / 8)
+
+NIB_FN nib_i32 nib_tile_groups(nib_args a) { return a.group >= TILE ? 1 : TILE / (nib_i32)a.group; }
+
+/* The lane's own elements of columns start..stop-1. */
+NIB_FN nib_extent nib_tile_extent(__global const uchar *x, nib_args a, nib_i64 row, nib_i64 start,
+                                  nib_i64 stop, nib_i32 lane)
+{
+    nib_extent e = nib_extent_none();
+    for (nib_i64 col = start + 8 * lane; col < stop; col += TILE) {
+        nib_i32 count = nib_octet_count(col, stop);
+        e = nib_extent_add_8(e, a, nib_load_8(x, a.x_type, row * a.cols + col, count), count);
+    }
+    return e;
+}
+
+/* Group `group` of the tile that begins at `start`, from the lanes' extents. */
+NIB_FN nib_extent nib_tile_join(nib_args a, nib_i64 start, nib_i32 group,
+                                __local const nib_extent *extents)
+{
+    nib_i64 width = min(a.group, a.cols - start - group * a.group);
+    nib_i32 from = (nib_i32)(group * a.group >> 3);
+    nib_i32 to = (nib_i32)min((nib_i64)TILE_LANES, from + ((width + 7) >> 3));
+    nib_extent e = nib_extent_none();
+    for (nib_i32 i = from; i < to; i++) e = nib_extent_join(e, extents[i]);
+    return e;
+}
+
 /* ---- codes ---- */
 
 /* The parameters of 8 elements. */
@@ -168,7 +223,9 @@ NIB_FN nib_cells nib_cells_same(nib_cell c)
 NIB_FN nib_cells nib_read_cells(__global const uchar *scales, __global const uchar *offsets,
                                 nib_args a, nib_i64 row, nib_i64 col, nib_i32 count)
 {
-    nib_i64 cell = row % a.period * a.scale_cols + col / a.group, within = col % a.group;
+    nib_i64 scale_row = a.period == a.rows ? row : row % a.period;
+    nib_i64 group = a.group == a.cols ? 0 : nib_quotient(col, a.group);
+    nib_i64 cell = scale_row * a.scale_cols + group, within = col - group * a.group;
     nib_cell c = nib_read_cell(scales, offsets, a, cell);
     if (within + count <= a.group) return nib_cells_same(c);
     float scale[8], min[8], zero[8];
@@ -260,17 +317,6 @@ NIB_FN void nib_put_8(__global uchar *codes, nib_place p, nib_i64 row, nib_i64 c
     else if (bytes == 8) vstore8(as_uchar8(word), 0, octet);
     else
         for (nib_i32 i = 0; i < bytes; i++) octet[i] = i < 8 ? (uchar)(word >> (8 * i)) : (uchar)0;
-}
-
-/* The row and column where work-item `id` of a launch over NIB_ITEM_OCTET begins; a row past the
- * last for work-items that only fill a work-group. */
-NIB_FN nib_i64 nib_octet_row(nib_args a, nib_i64 id) { return id / ((a.cols + 7) >> 3); }
-NIB_FN nib_i64 nib_octet_col(nib_args a, nib_i64 id) { return id % ((a.cols + 7) >> 3) << 3; }
-
-/* How many elements an octet has that begins at `col` of `stop` columns. */
-NIB_FN nib_i32 nib_octet_count(nib_i64 col, nib_i64 stop)
-{
-    return (nib_i32)min((nib_i64)8, stop - col);
 }
 
 #endif
