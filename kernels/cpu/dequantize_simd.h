@@ -7,6 +7,7 @@
  * go around the caches do not read y first; they pay where y is larger than the caches (STREAM). */
 #include "access.h"
 #include "kernels.h"
+#include "lanes_simd.h"
 #include "runs_simd.h"
 
 INLINE void decode_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_decode c, int flip,
@@ -20,6 +21,21 @@ INLINE void decode_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_decod
         if (offset == NIB_O_MIN) v = f_add(v, m);
         f_store(y + 32 * i * (type == NIB_T_F32 ? 4 : 2), type, v, stream);
     }
+}
+
+/* Codes of 4 bits to elements of 16: all sixteen values of the group once, then look-ups. */
+INLINE void look_up_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_decode c, int flip,
+                         int type, int offset, int stream)
+{
+    nib_u16 entries[16];
+    for (int i = 0; i < 16; i += LANES) {
+        vi code = (v_iota() + i) ^ flip;
+        vf value = __builtin_convertvector(code - c.zero, vf) * c.scale;
+        if (offset == NIB_O_MIN) value += c.min;
+        v_store16(entries + i, v_to_type(value, type));
+    }
+    table t = t_load(entries);
+    for (nib_i64 i = 0; i < runs; i++) t_look_up(y + 64 * i, t, codes + 16 * i, stream);
 }
 
 static void fill_nan(void *y, int type, nib_i64 count)
@@ -37,10 +53,13 @@ INLINE void decode_groups(void *const span[NIB_SPANS], const nib_args *a, nib_i6
     for (nib_i64 g = 0, k = 0; g < a->scale_cols; g++, k += a->group) {
         nib_i64 runs = (min_i64(k + a->group, a->cols) - k) / 32;
         cell_decode c = load_cell(span, a, cell_row, g);
-        if (nib_is_finite(c.scale) && nib_is_finite(c.min))
-            decode_runs(y + k * size, codes + (k >> 3) * bits, runs, c, a->codes.flip, type, bits,
-                        offset, stream);
-        else fill_nan(y + k * size, type, runs * 32);
+        nib_u8 *to = y + k * size;
+        if (!nib_is_finite(c.scale) || !nib_is_finite(c.min)) fill_nan(to, type, runs * 32);
+        else if (bits == 4 && type != NIB_T_F32)
+            look_up_runs(to, codes + (k >> 1), runs, c, a->codes.flip, type, offset, stream);
+        else
+            decode_runs(to, codes + (k >> 3) * bits, runs, c, a->codes.flip, type, bits, offset,
+                        stream);
     }
 }
 

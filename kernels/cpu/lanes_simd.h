@@ -7,6 +7,12 @@
 
 INLINE vf v_splat(float x) { return x - (vf){0}; }
 INLINE vi v_splat_int(int x) { return x - (vi){0}; }
+INLINE vi v_iota(void)
+{
+    vi v;
+    for (int i = 0; i < LANES; i++) v[i] = i;
+    return v;
+}
 INLINE vf v_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 INLINE vi v_is_nan(vf x) { return ((vi)x & 0x7fffffff) > 0x7f800000; }
 INLINE vi v_is_subnormal(vf x) { return ((vi)x & 0x7fffffff) < 0x00800000; }

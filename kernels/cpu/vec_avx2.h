@@ -178,6 +178,33 @@ INLINE __m256i nibble_words(const nib_u8 *p)
 
 INLINE words w_load_nibbles(const nib_u8 *p) { WORDS(nibble_words(p + 8 * i)); }
 
+/* ---- tables of 16 elements of 16 bits, looked up by 4-bit codes ---- */
+
+typedef struct table {
+    __m256i low, high; /* bytes of the elements, in each lane */
+} table;
+
+INLINE table t_load(const nib_u16 entries[16])
+{
+    __m128i a = _mm_loadu_si128((const __m128i *)entries);
+    __m128i b = _mm_loadu_si128((const __m128i *)entries + 1), mask = _mm_set1_epi16(255);
+    __m128i low = _mm_packus_epi16(_mm_and_si128(a, mask), _mm_and_si128(b, mask));
+    __m128i high = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
+    return (table){_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high)};
+}
+
+/* 32 elements for a run of codes: 64 bytes, at a multiple of 32 where `stream`. */
+INLINE void t_look_up(void *p, table t, const nib_u8 *codes, int stream)
+{
+    __m256i bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)codes));
+    bytes = _mm256_or_si256(bytes, _mm256_slli_epi16(bytes, 4));
+    bytes = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+    __m256i low = _mm256_shuffle_epi8(t.low, bytes), high = _mm256_shuffle_epi8(t.high, bytes);
+    __m256i a = _mm256_unpacklo_epi8(low, high), b = _mm256_unpackhi_epi8(low, high);
+    store_256(p, 0, _mm256_permute2x128_si256(a, b, 0x20), stream);
+    store_256(p, 1, _mm256_permute2x128_si256(a, b, 0x31), stream);
+}
+
 /* ---- single vectors, in the compiler's own arithmetic ---- */
 
 enum { LANES = 8 };

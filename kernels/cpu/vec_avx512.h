@@ -159,6 +159,23 @@ INLINE words w_load_nibbles(const nib_u8 *p)
     return _mm512_and_si512(pairs, _mm512_set1_epi16(15));
 }
 
+/* ---- tables of 16 elements of 16 bits, looked up by 4-bit codes ---- */
+
+typedef __m512i table;
+
+INLINE table t_load(const nib_u16 entries[16])
+{
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)entries));
+}
+
+/* 32 elements for a run of codes: 64 bytes, at a multiple of 64 where `stream`. */
+INLINE void t_look_up(void *p, table t, const nib_u8 *codes, int stream)
+{
+    __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)codes));
+    pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(pairs, 12)); /* bits from 5 up do not count */
+    store_512(p, _mm512_permutexvar_epi16(pairs, t), stream);
+}
+
 /* ---- single vectors, in the compiler's own arithmetic ---- */
 
 enum { LANES = 16 };
