@@ -4,7 +4,7 @@
  *   codes, scales, offsets  ->  y [rows, cols]
  *
  * Bound: writing y and reading the codes once: 2 + bits / 8 bytes an element of bf16. Stores that
- * go around the caches do not read y first; they pay where y is larger than the caches (STREAM). */
+ * go around the caches do not read y first (should_stream). */
 #include "access.h"
 #include "kernels.h"
 #include "lanes_simd.h"
@@ -88,8 +88,7 @@ NIB_CPU_KERNEL(ISA(nib_cpu_dequantize_rows))
     const nib_args *a = args;
     decoder *decode = find_decoder(a->y_type, a->bits, a->offset);
     nib_i64 row_bytes = a->cols * (a->y_type == NIB_T_F32 ? 4 : 2), runs = (a->cols + 31) / 32;
-    int stream = a->rows * row_bytes >= STREAM_BYTES &&
-                 ((uintptr_t)span[NIB_Y] | (uintptr_t)row_bytes) % 64 == 0;
+    int stream = should_stream(span[NIB_Y], row_bytes, a->rows * (row_bytes + a->codes.pitch));
     for (nib_i64 row = begin; row < end; row++) {
         decode(span, a, row, stream);
         if (a->cols % 32) nib_cpu_dequantize(span, a, (row + 1) * runs - 1, (row + 1) * runs);

@@ -27,6 +27,7 @@ typedef struct batch {
     int32_t scale_bits[BATCH], min_bits[BATCH];
     int32_t plain[BATCH];     /* for the plain kernel */
     nib_u32 empty, underflow; /* how many groups, for the report */
+    int stream;               /* codes go around the caches */
 } batch;
 
 /* ---- ranges ---- */
@@ -105,6 +106,7 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
     int size = type == NIB_T_F32 ? 4 : 2;
     nib_cell limits = nib_cell_limits(bits, offset, a->low);
     words low = w_splat((int)limits.low), high = w_splat((int)limits.high);
+    nib_i64 ahead = b->end - b->begin; /* the next batch comes in while this one is encoded */
     int short_x = type != NIB_T_F32 && offset != NIB_O_MIN;
     words bias = w_splat(limits.bias), flip = w_splat(a->codes.flip);
     for (nib_i64 g = 0; g < b->count; g++) {
@@ -113,12 +115,13 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
         floats s = f_splat(b->scale[g]), r = f_splat(b->inverse[g]);
         floats m = f_splat(b->min[g]), z = f_splat(b->zero[g]);
         for (; k + 32 <= stop; k += 32) {
+            prefetch_run(x + (k + ahead) * size, type);
             floats v = f_load(x + k * size, type);
             if (offset == NIB_O_MIN) v = f_sub(v, m);
             v = short_x ? divide_short(v, s, r) : divide(v, s, r);
             if (offset == NIB_O_ZERO) v = f_add(v, z);
             words w = w_clamp(w_round(v, type), low, high);
-            store_codes(codes + (k >> 3) * bits, w_xor(w_add(w, bias), flip), bits);
+            store_codes(codes + (k >> 3) * bits, w_xor(w_add(w, bias), flip), bits, b->stream);
         }
     }
 }
@@ -165,6 +168,8 @@ NIB_CPU_KERNEL(ISA(nib_cpu_quantize_rows))
     nib_i64 step = min_i64(BATCH, BATCH_ELEMENTS / a->group + 1);
     cell_report report = CELL_REPORT_EMPTY;
     batch b = {.empty = 0, .underflow = 0};
+    b.stream =
+        should_stream(span[NIB_CODES], a->codes.pitch, a->rows * (a->cols * size + a->codes.pitch));
     for (b.row = begin; b.row < end; b.row++) {
         const nib_u8 *x = (const nib_u8 *)span[NIB_X] + b.row * a->cols * size;
         nib_u8 *codes = (nib_u8 *)span[NIB_CODES] + b.row * a->codes.pitch;
@@ -183,4 +188,5 @@ NIB_CPU_KERNEL(ISA(nib_cpu_quantize_rows))
     report.empty = b.empty;
     report.underflow = b.underflow;
     report_add(span[NIB_REPORT], &report);
+    if (b.stream) _mm_sfence();
 }

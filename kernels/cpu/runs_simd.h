@@ -26,24 +26,37 @@
     FOR_BITS_MINS(X, type, 8)
 #define FOR_TYPES_BITS_MINS(X) FOR_TYPE_MINS(X, F32) FOR_TYPE_MINS(X, F16) FOR_TYPE_MINS(X, BF16)
 
-/* Outputs of at least this many bytes are stored around the caches where their alignment allows. */
-enum { STREAM_BYTES = 32 << 20 };
+/* Whether rows of `pitch` bytes at p are better stored around the caches: what a launch moves is
+ * more than caches keep, and every row is whole lines. */
+enum { STREAM_BYTES = 64 << 20 };
+INLINE int should_stream(const void *p, nib_i64 pitch, nib_i64 bytes_moved)
+{
+    return bytes_moved >= STREAM_BYTES && ((uintptr_t)p | (uintptr_t)pitch) % 64 == 0;
+}
+
+/* Begins to bring a run of elements into the cache; any address will do. */
+INLINE void prefetch_run(const nib_u8 *p, int type)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+    if (type == NIB_T_F32) _mm_prefetch((const char *)p + 64, _MM_HINT_T0);
+}
 
 /* Eight codes in eight bytes, as pext and pdep see them (both are slow before Zen 3). */
 INLINE uint64_t octet_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
 
 /* The codes of a run, LSB first in 4 * bits bytes, and back. Words are 0..2^bits - 1; no byte
- * outside the run is touched. */
-INLINE void store_codes(nib_u8 *out, words w, int bits)
+ * outside the run is touched. `stream` (8 and 4 bits): around the caches; `out` is then a multiple
+ * of the bytes stored. */
+INLINE void store_codes(nib_u8 *out, words w, int bits, int stream)
 {
     uint64_t octets[4], word = 0;
     int held = 0;
     if (bits == 8) {
-        w_store_bytes(out, w);
+        w_store_bytes(out, w, stream);
         return;
     }
     if (bits == 4) {
-        w_store_nibbles(out, w);
+        w_store_nibbles(out, w, stream);
         return;
     }
     w_to_octets(w, octets);

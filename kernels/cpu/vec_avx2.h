@@ -79,6 +79,12 @@ INLINE __m256i round_bf16(__m256 v)
     return _mm256_add_epi32(_mm256_add_epi32(u, odd), _mm256_set1_epi32(0x7fff));
 }
 
+INLINE void store_128(void *p, __m128i v, int stream)
+{
+    if (stream) _mm_stream_si128(p, v);
+    else _mm_storeu_si128(p, v);
+}
+
 INLINE void store_256(void *p, int i, __m256i v, int stream)
 {
     if (stream) _mm256_stream_si256((__m256i *)p + i, v);
@@ -135,9 +141,9 @@ INLINE floats f_from_words(words w, int type)
 
 /* ---- bytes and words: codes of 8 and 4 bits; the other widths are common to both sets ---- */
 
-INLINE void w_store_bytes(nib_u8 *p, words w)
+INLINE void w_store_bytes(nib_u8 *p, words w, int stream)
 {
-    store_256(p, 0, _mm256_permute4x64_epi64(_mm256_packus_epi16(w.v[0], w.v[1]), 0xd8), 0);
+    store_256(p, 0, _mm256_permute4x64_epi64(_mm256_packus_epi16(w.v[0], w.v[1]), 0xd8), stream);
 }
 
 INLINE words w_load_bytes(const nib_u8 *p)
@@ -160,13 +166,13 @@ INLINE words w_from_octets(const uint64_t octets[4])
 }
 
 /* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
-INLINE void w_store_nibbles(nib_u8 *p, words w)
+INLINE void w_store_nibbles(nib_u8 *p, words w, int stream)
 {
     __m256i bytes = _mm256_packus_epi16(w.v[0], w.v[1]);
     __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
     __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(pairs, pairs), 0xd8);
     packed = _mm256_shuffle_epi32(packed, 0xd8); /* halves of the two lanes alternate */
-    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+    store_128(p, _mm256_castsi256_si128(packed), stream);
 }
 
 INLINE __m256i nibble_words(const nib_u8 *p)

@@ -76,6 +76,12 @@ INLINE __m512i round_bf16(__m512 v)
     return _mm512_add_epi32(_mm512_add_epi32(u, odd), _mm512_set1_epi32(0x7fff));
 }
 
+INLINE void store_128(void *p, __m128i v, int stream)
+{
+    if (stream) _mm_stream_si128(p, v);
+    else _mm_storeu_si128(p, v);
+}
+
 INLINE void store_512(void *p, __m512i v, int stream)
 {
     if (stream) _mm512_stream_si512(p, v);
@@ -121,9 +127,10 @@ INLINE floats f_from_words(words w, int type)
 
 /* ---- bytes and words: codes of 8 and 4 bits; the other widths are common to both sets ---- */
 
-INLINE void w_store_bytes(nib_u8 *p, words w)
+INLINE void w_store_bytes(nib_u8 *p, words w, int stream)
 {
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(w));
+    if (stream) _mm256_stream_si256((__m256i *)p, _mm512_cvtepi16_epi8(w));
+    else _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(w));
 }
 INLINE words w_load_bytes(const nib_u8 *p)
 {
@@ -146,10 +153,10 @@ INLINE words w_from_octets(const uint64_t octets[4])
 }
 
 /* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
-INLINE void w_store_nibbles(nib_u8 *p, words w)
+INLINE void w_store_nibbles(nib_u8 *p, words w, int stream)
 {
     __m512i pairs = _mm512_or_si512(w, _mm512_srli_epi32(w, 12));
-    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(pairs));
+    store_128(p, _mm512_cvtepi32_epi8(pairs), stream);
 }
 
 INLINE words w_load_nibbles(const nib_u8 *p)
