@@ -32,20 +32,35 @@ typedef struct batch {
 
 /* ---- ranges ---- */
 
-INLINE void range_batch(batch *b, const nib_args *a, const nib_u8 *x, int type)
+/* `absolute`: the rule asks for the largest magnitude only. */
+INLINE void range_batch(batch *b, const nib_args *a, const nib_u8 *x, int type, int absolute)
 {
     int size = type == NIB_T_F32 ? 4 : 2;
     for (nib_i64 g = 0; g < b->count; g++) {
         nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
+        int32_t low, high;
         span_keys keys = k_start(type);
-        for (; k + 32 <= stop; k += 32) k_take(&keys, x + k * size, type);
-        k_end(keys, type, &b->low[g], &b->high[g]);
+        for (; k + 32 <= stop; k += 32) k_take(&keys, x + k * size, type, absolute);
+        k_end(keys, type, absolute, &low, &high);
         for (; k < stop; k++) {
             int32_t key = element_key(x, type, k);
-            if (key < b->low[g]) b->low[g] = key;
-            if (key > b->high[g]) b->high[g] = key;
+            if (absolute) key = key < 0 ? ~key : key;
+            if (key > high) high = key;
+            if (key < low) low = key;
         }
+        b->low[g] = absolute ? ~high : low;
+        b->high[g] = high;
     }
+}
+
+static void find_ranges(batch *b, const nib_args *a, const nib_u8 *x)
+{
+    int absolute = a->range == NIB_RANGE_ABS && a->offset == NIB_O_NONE;
+    int wide = a->x_type == NIB_T_F32; /* keys of f16 are made as those of bf16 */
+    if (wide && absolute) range_batch(b, a, x, NIB_T_F32, 1);
+    else if (wide) range_batch(b, a, x, NIB_T_F32, 0);
+    else if (absolute) range_batch(b, a, x, NIB_T_BF16, 1);
+    else range_batch(b, a, x, NIB_T_BF16, 0);
 }
 
 /* ---- cells ---- */
@@ -177,8 +192,7 @@ NIB_CPU_KERNEL(ISA(nib_cpu_quantize_rows))
             b.count = min_i64(step, a->scale_cols - b.first);
             b.begin = b.first * a->group;
             b.end = min_i64(a->cols, b.begin + b.count * a->group);
-            if (a->x_type == NIB_T_F32) range_batch(&b, a, x, NIB_T_F32);
-            else range_batch(&b, a, x, NIB_T_BF16); /* f16 keys are no different */
+            find_ranges(&b, a, x);
             make_cells(&b, a);
             store_cells(&b, span, a);
             encode(&b, a, x, codes);

@@ -18,14 +18,14 @@ INLINE void range_cell_keys(const nib_u8 *x, const nib_args *a, nib_i64 cell, in
     for (nib_i64 row = cell / a->scale_cols; row < a->rows; row += a->period) {
         const nib_u8 *elements = x + row * a->cols * size;
         nib_i64 k = begin;
-        for (; k + 32 <= end; k += 32) k_take(&keys, elements + k * size, type);
+        for (; k + 32 <= end; k += 32) k_take(&keys, elements + k * size, type, 0);
         for (; k < end; k++) {
             int32_t key = element_key(elements, type, k);
             low = key < low ? key : low;
             high = key > high ? key : high;
         }
     }
-    k_end(keys, type, low_ret, high_ret);
+    k_end(keys, type, 0, low_ret, high_ret);
     *low_ret = low < *low_ret ? low : *low_ret;
     *high_ret = high > *high_ret ? high : *high_ret;
 }

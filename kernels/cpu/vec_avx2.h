@@ -245,17 +245,20 @@ INLINE void v_store16(void *p, vi v)
 /* Bit i is set where lane i is -1. */
 INLINE unsigned v_mask(vi v) { return (unsigned)_mm256_movemask_ps((__m256)v); }
 
-/* ---- ranges: the smallest and the largest key ---- */
+/* ---- ranges: the smallest and the largest key; `absolute`: minus and plus the largest magnitude
+ * ---- */
 
 typedef struct span_keys {
     __m256i low, high;
 } span_keys;
 
-INLINE __m256i key_256(__m256i u, int type)
+INLINE __m256i key_256(__m256i u, int type, int absolute)
 {
-    if (type == NIB_T_F32)
-        return _mm256_xor_si256(u, _mm256_srli_epi32(_mm256_srai_epi32(u, 31), 1));
-    return _mm256_xor_si256(u, _mm256_srli_epi16(_mm256_srai_epi16(u, 15), 1));
+    __m256i magnitude =
+        type == NIB_T_F32 ? _mm256_set1_epi32(0x7fffffff) : _mm256_set1_epi16(0x7fff);
+    __m256i sign = type == NIB_T_F32 ? _mm256_srai_epi32(u, 31) : _mm256_srai_epi16(u, 15);
+    if (absolute) return _mm256_and_si256(u, magnitude);
+    return _mm256_xor_si256(u, _mm256_and_si256(sign, magnitude));
 }
 
 INLINE span_keys k_start(int type)
@@ -266,13 +269,14 @@ INLINE span_keys k_start(int type)
 }
 
 /* Takes in the 32 elements at p. */
-INLINE void k_take(span_keys *k, const void *p, int type)
+INLINE void k_take(span_keys *k, const void *p, int type, int absolute)
 {
     for (int i = 0; i < (type == NIB_T_F32 ? 4 : 2); i++) {
-        __m256i key = key_256(load_256(p, i), type);
-        k->low = type == NIB_T_F32 ? _mm256_min_epi32(k->low, key) : _mm256_min_epi16(k->low, key);
+        __m256i key = key_256(load_256(p, i), type, absolute);
         k->high =
             type == NIB_T_F32 ? _mm256_max_epi32(k->high, key) : _mm256_max_epi16(k->high, key);
+        if (absolute) continue;
+        k->low = type == NIB_T_F32 ? _mm256_min_epi32(k->low, key) : _mm256_min_epi16(k->low, key);
     }
 }
 
@@ -291,11 +295,11 @@ INLINE int32_t least_int(__m256i v)
     return _mm_cvtsi128_si32(b);
 }
 
-INLINE void k_end(span_keys k, int type, int32_t *low_ret, int32_t *high_ret)
+INLINE void k_end(span_keys k, int type, int absolute, int32_t *low_ret, int32_t *high_ret)
 {
     __m256i turned = _mm256_xor_si256(k.high, _mm256_set1_epi32(-1)); /* max(k) = ~min(~k) */
-    *low_ret = type == NIB_T_F32 ? least_int(k.low) : least_word(k.low);
     *high_ret = type == NIB_T_F32 ? ~least_int(turned) : ~least_word(turned);
+    *low_ret = absolute ? ~*high_ret : type == NIB_T_F32 ? least_int(k.low) : least_word(k.low);
 }
 
 #endif

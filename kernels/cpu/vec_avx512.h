@@ -211,19 +211,20 @@ INLINE void v_store16(void *p, vi v)
 /* Bit i is set where lane i is -1. */
 INLINE unsigned v_mask(vi v) { return _cvtmask16_u32(_mm512_movepi32_mask((__m512i)v)); }
 
-/* ---- ranges: the smallest and the largest key ---- */
+/* ---- ranges: the smallest and the largest key; `absolute`: minus and plus the largest magnitude
+ * ---- */
 
 typedef struct span_keys {
     __m512i low, high;
 } span_keys;
 
-INLINE __m512i key_512(__m512i u, int type)
+INLINE __m512i key_512(__m512i u, int type, int absolute)
 {
-    if (type == NIB_T_F32)
-        return _mm512_xor_si512(
-            u, _mm512_and_si512(_mm512_srai_epi32(u, 31), _mm512_set1_epi32(0x7fffffff)));
-    return _mm512_xor_si512(u,
-                            _mm512_and_si512(_mm512_srai_epi16(u, 15), _mm512_set1_epi16(0x7fff)));
+    __m512i magnitude =
+        type == NIB_T_F32 ? _mm512_set1_epi32(0x7fffffff) : _mm512_set1_epi16(0x7fff);
+    __m512i sign = type == NIB_T_F32 ? _mm512_srai_epi32(u, 31) : _mm512_srai_epi16(u, 15);
+    if (absolute) return _mm512_and_si512(u, magnitude);
+    return _mm512_xor_si512(u, _mm512_and_si512(sign, magnitude));
 }
 
 INLINE span_keys k_start(int type)
@@ -233,23 +234,23 @@ INLINE span_keys k_start(int type)
     return (span_keys){_mm512_set1_epi16(INT16_MAX), _mm512_set1_epi16(INT16_MIN)};
 }
 
-INLINE void k_take_512(span_keys *k, __m512i key, int type)
+INLINE void k_take_512(span_keys *k, __m512i key, int type, int absolute)
 {
     if (type == NIB_T_F32) {
-        k->low = _mm512_min_epi32(k->low, key);
+        if (!absolute) k->low = _mm512_min_epi32(k->low, key);
         k->high = _mm512_max_epi32(k->high, key);
     } else {
-        k->low = _mm512_min_epi16(k->low, key);
+        if (!absolute) k->low = _mm512_min_epi16(k->low, key);
         k->high = _mm512_max_epi16(k->high, key);
     }
 }
 
 /* Takes in the 32 elements at p. */
-INLINE void k_take(span_keys *k, const void *p, int type)
+INLINE void k_take(span_keys *k, const void *p, int type, int absolute)
 {
-    k_take_512(k, key_512(_mm512_loadu_si512(p), type), type);
-    if (type == NIB_T_F32)
-        k_take_512(k, key_512(_mm512_loadu_si512((const float *)p + 16), type), type);
+    for (int i = 0; i < (type == NIB_T_F32 ? 2 : 1); i++)
+        k_take_512(k, key_512(_mm512_loadu_si512((const __m512i *)p + i), type, absolute), type,
+                   absolute);
 }
 
 INLINE int32_t least_word(__m512i v)
@@ -260,15 +261,13 @@ INLINE int32_t least_word(__m512i v)
     return (int16_t)(_mm_cvtsi128_si32(b) ^ 0x8000);
 }
 
-INLINE void k_end(span_keys k, int type, int32_t *low_ret, int32_t *high_ret)
+INLINE void k_end(span_keys k, int type, int absolute, int32_t *low_ret, int32_t *high_ret)
 {
-    if (type == NIB_T_F32) {
-        *low_ret = _mm512_reduce_min_epi32(k.low);
-        *high_ret = _mm512_reduce_max_epi32(k.high);
-    } else { /* max(k) = ~min(~k) */
-        *low_ret = least_word(k.low);
-        *high_ret = ~least_word(_mm512_xor_si512(k.high, _mm512_set1_epi16(-1)));
-    }
+    __m512i turned = _mm512_xor_si512(k.high, _mm512_set1_epi32(-1)); /* max(k) = ~min(~k) */
+    *high_ret = type == NIB_T_F32 ? _mm512_reduce_max_epi32(k.high) : ~least_word(turned);
+    *low_ret = absolute            ? ~*high_ret
+               : type == NIB_T_F32 ? _mm512_reduce_min_epi32(k.low)
+                                   : least_word(k.low);
 }
 
 #endif
