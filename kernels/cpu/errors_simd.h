@@ -30,18 +30,32 @@ INLINE void sums_take(sums *s, const vf x[PARTS], const vf y[PARTS])
     }
 }
 
-static void sums_end(const sums *s, float *block)
+/* Part by part: a loop here becomes a call of memset, and the sums leave the registers. */
+INLINE sums sums_start(void)
 {
-    error_lanes l;
-    memcpy(l.sum[XX], s->xx, sizeof s->xx);
-    memcpy(l.sum[YY], s->yy, sizeof s->yy);
-    memcpy(l.sum[XY], s->xy, sizeof s->xy);
-    memcpy(l.sum[EE], s->ee, sizeof s->ee);
-    for (int i = 0; i < PARTS; i++) {
-        vf max = v_select(v_is_nan(s->ee[i]), s->ee[i], s->max[i]);
-        memcpy(l.max + i * LANES, &max, sizeof max);
-    }
-    error_lanes_meet(&l, block);
+    sums s;
+#define START(i) s.xx[i] = s.yy[i] = s.xy[i] = s.ee[i] = s.max[i] = v_splat(0.0f);
+    EACH_PART(START)
+    return s;
+}
+
+/* The tree of lanes, from stride 16 down to 1. */
+INLINE float meet(vf lanes[PARTS])
+{
+    for (int half = PARTS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return v_meet(lanes[0]);
+}
+
+INLINE void sums_end(sums *s, float *block)
+{
+    vf max = s->max[0];
+    for (int i = 1; i < PARTS; i++) max = v_max(max, s->max[i]);
+    block[XX] = plain_nan(meet(s->xx));
+    block[YY] = plain_nan(meet(s->yy));
+    block[XY] = plain_nan(meet(s->xy));
+    block[EE] = plain_nan(meet(s->ee));
+    block[SUMS] = is_nan(block[EE]) ? block[EE] : v_largest(max);
 }
 
 /* A run of elements. */
@@ -83,26 +97,24 @@ INLINE void decode_run(vf y[PARTS], const decoder *d, const nib_u8 *codes, int f
 }
 
 /* The short last run of a block, with zeros behind it, which add nothing. */
-static void take_rest(sums *s, void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
-                      nib_i64 begin, nib_i64 end)
+static void load_rest(float x[32], float y[32], void *const span[NIB_SPANS], const nib_args *a,
+                      nib_i64 row, nib_i64 begin, nib_i64 end)
 {
-    float rest_x[32] = {0.0f}, rest_y[32] = {0.0f};
-    vf x[PARTS], y[PARTS];
-    if (a->bits) decode_row(span, a, row, begin, end, rest_y);
+    nib_i64 at = row * a->cols + begin;
+    memset(x, 0, 32 * sizeof *x);
+    memset(y, 0, 32 * sizeof *y);
+    if (a->bits) decode_row(span, a, row, begin, end, y);
     for (nib_i64 i = 0; i < end - begin; i++) {
-        rest_x[i] = load_element(span[NIB_X], a->x_type, row * a->cols + begin + i);
-        if (!a->bits) rest_y[i] = load_element(span[NIB_Y], a->y_type, row * a->cols + begin + i);
+        x[i] = load_element(span[NIB_X], a->x_type, at + i);
+        if (!a->bits) y[i] = load_element(span[NIB_Y], a->y_type, at + i);
     }
-    load_run(x, rest_x, NIB_T_F32, 0);
-    load_run(y, rest_y, NIB_T_F32, 0);
-    sums_take(s, x, y);
 }
 
 /* One block; bits 0: y is an array of elements. */
 INLINE void measure(void *const span[NIB_SPANS], const nib_args *a, error_block_at b, float *block,
                     int x_type, int bits, int has_min)
 {
-    sums s = {{{0}}, {{0}}, {{0}}, {{0}}, {{0}}};
+    sums s = sums_start();
     decoder d = {.stop = 0};
     const nib_u8 *codes = bits ? (const nib_u8 *)span[NIB_CODES] + b.row * a->codes.pitch : NULL;
     nib_i64 k = b.begin, row = b.row * a->cols;
@@ -117,7 +129,14 @@ INLINE void measure(void *const span[NIB_SPANS], const nib_args *a, error_block_
         else load_run(y, span[NIB_Y], NIB_T_BF16, row + k);
         sums_take(&s, x, y);
     }
-    if (k < b.end) take_rest(&s, span, a, b.row, k, b.end);
+    if (k < b.end) {
+        float rest_x[32], rest_y[32];
+        vf x[PARTS], y[PARTS];
+        load_rest(rest_x, rest_y, span, a, b.row, k, b.end);
+        load_run(x, rest_x, NIB_T_F32, 0);
+        load_run(y, rest_y, NIB_T_F32, 0);
+        sums_take(&s, x, y);
+    }
     sums_end(&s, block);
 }
 

@@ -11,6 +11,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 enum { PARTS = 4 };
+#define EACH_PART(X) X(0) X(1) X(2) X(3)
 
 typedef struct words {
     __m256i v[2];
@@ -240,6 +241,22 @@ INLINE void v_store16(void *p, vi v)
     __m256i pairs = _mm256_packus_epi32((__m256i)v, (__m256i)v);
     pairs = _mm256_permute4x64_epi64(pairs, 0xd8);
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
+}
+
+/* Lane i takes in lane i + stride for strides 4, 2, 1; and the same for maxima. */
+INLINE float v_meet(vf v)
+{
+    __m128 four =
+        _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+INLINE float v_largest(vf v)
+{
+    __m128 four =
+        _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
 /* Bit i is set where lane i is -1. */

@@ -18,6 +18,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 enum { PARTS = 2 }; /* vectors of f32 in a run */
+#define EACH_PART(X) X(0) X(1)
 
 typedef __m512i words;
 typedef struct floats {
@@ -207,6 +208,17 @@ INLINE void v_store16(void *p, vi v)
 {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)v));
 }
+
+/* Lane i takes in lane i + stride for strides 8, 4, 2, 1; and the same for maxima. */
+INLINE float v_meet(vf v)
+{
+    __m256 eight =
+        _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+INLINE float v_largest(vf v) { return _mm512_reduce_max_ps((__m512)v); }
 
 /* Bit i is set where lane i is -1. */
 INLINE unsigned v_mask(vi v) { return _cvtmask16_u32(_mm512_movepi32_mask((__m512i)v)); }
