@@ -35,6 +35,11 @@ typedef struct option_row {
 enum {
     D = 1u << COMMAND_DOCTOR,
     I = 1u << COMMAND_INSPECT,
+    P = 1u << COMMAND_PLAN,
+    Q = 1u << COMMAND_QUANTIZE,
+    U = 1u << COMMAND_DEQUANTIZE,
+    C = 1u << COMMAND_COMPARE,
+    K = 1u << COMMAND_CHECK,
     S = 1u << COMMAND_SCHEMES,
     V = 1u << COMMAND_DEVICES,
     T = 1u << COMMAND_SELFTEST,
