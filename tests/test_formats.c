@@ -2,6 +2,7 @@
  * and what a file system can hold in place of a file. */
 #include "check.h"
 
+#include "../host/formats/json.h"
 #include "../include/nibble_file.h"
 #include "check_file.h"
 #include "temporary.h"
@@ -128,6 +129,72 @@ static void write_good(const char *path)
     temporary_write(path, bytes, sizeof bytes);
 }
 
+/* Headers whose fault is one alone, each with its own status. The file has 4 bytes of data. */
+static void test_headers(void)
+{
+#define ONE(name, shape, offsets)                                                                  \
+    "\"" name "\":{\"dtype\":\"U8\",\"shape\":[" shape "],\"data_offsets\":[" offsets "]}"
+    static const struct {
+        const char *text;
+        nib_status status;
+    } rows[] = {
+        {"{" ONE("a", "4", "0,4") "}", NIB_OK},
+        {"{" ONE("\\ud83d\\ude00\\/\xe0\xa0\x80\xf0\x90\x80\x80", "4", "0,4") "}", NIB_OK},
+        {"{" ONE("a", "4", "0,4") "," ONE("b", "0", "4,4") "," ONE("c", "0", "4,4") "}", NIB_OK},
+        {"{" ONE("a", "4", "0,4") "," ONE("b", "0", "4,4") "," ONE("b", "0", "4,4") "}", NIB_E_DUP},
+        {"{" ONE("a", "4", "0,4") "," ONE("\\u0061", "0", "4,4") "}", NIB_E_DUP},
+        {"{" ONE("\\ud83d\\u0041", "4", "0,4") "}", NIB_E_UTF8},
+        {"{" ONE("\\ude00", "4", "0,4") "}", NIB_E_UTF8},
+        {"{" ONE("\xe0\x9f\xbf", "4", "0,4") "}", NIB_E_UTF8},
+        {"{" ONE("\xf0\x8f\xbf\xbf", "4", "0,4") "}", NIB_E_UTF8},
+        {"{" ONE("\xf4\x90\x80\x80", "4", "0,4") "}", NIB_E_UTF8},
+        {"{" ONE("\xc2", "4", "0,4") "}", NIB_E_UTF8},
+        {"{" ONE("a", "0,9223372036854775807,3", "0,0") "," ONE("b", "4", "0,4") "}",
+         NIB_E_OVERFLOW},
+        {"{" ONE("a", "-0", "0,0") "," ONE("b", "4", "0,4") "}", NIB_E_NUMBER},
+        {"{" ONE("a", "4", "0,4,") "}", NIB_E_JSON},
+        {"{" ONE("a", "4", "4") "}", NIB_E_JSON},
+        {"{\"__metadata__\":{\"a\":\"1\",\"\\u0061\":\"2\"}," ONE("a", "4", "0,4") "}", NIB_E_DUP},
+        {"{\"__metadata__\":{\"a\":null}," ONE("a", "4", "0,4") "}", NIB_E_META},
+    };
+    char *dir = temporary_directory(), path[256];
+    snprintf(path, sizeof path, "%s/a.safetensors", dir);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        unsigned char bytes[512] = {0};
+        size_t length = strlen(rows[i].text);
+        bytes[0] = (unsigned char)length;
+        memcpy(bytes + 8, rows[i].text, length);
+        temporary_write(path, bytes, 8 + length + 4);
+        nib_file *file = NULL;
+        nib_status status = nib_file_open(path, NULL, &file);
+        CHECK(length < 256 && status == rows[i].status, "%s: %s (%s)", rows[i].text,
+              nib_status_name(status), nib_last_error());
+        nib_file_close(file);
+    }
+    temporary_remove(dir);
+}
+
+/* Numbers by themselves: a header's syntax is checked before them. */
+static void test_numbers(void)
+{
+    static const struct {
+        const char *text;
+        nib_status status;
+        uint64_t value;
+    } rows[] = {{"0", NIB_OK, 0},         {"18446744073709551615", NIB_OK, UINT64_MAX},
+                {" 7,", NIB_OK, 7},       {"18446744073709551616", NIB_E_NUMBER, 0},
+                {"02", NIB_E_NUMBER, 0},  {"1.0", NIB_E_NUMBER, 0},
+                {"1e3", NIB_E_NUMBER, 0}, {"-1", NIB_E_NUMBER, 0},
+                {"", NIB_E_NUMBER, 0},    {"+1", NIB_E_NUMBER, 0},
+                {"1E0", NIB_E_NUMBER, 0}, {"0x10", NIB_OK, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        nib_json json = nib_json_open(rows[i].text, strlen(rows[i].text));
+        uint64_t value = 0;
+        CHECK_STATUS(nib_json_u64(&json, &value), rows[i].status);
+        CHECK(value == rows[i].value, "%s", rows[i].text);
+    }
+}
+
 /* What stands in place of a file or a directory of shards. */
 static void test_not_files(void)
 {
@@ -191,6 +258,41 @@ static void test_directories(void)
     temporary_remove(dir);
 }
 
+static void write_pair(const char *dir, const char *name, const char *first, const char *second)
+{
+    unsigned char bytes[256] = {0};
+    char path[256], *text = (char *)bytes + 8;
+    int length = sprintf(text,
+                         "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                         "\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+                         first, second);
+    bytes[0] = (unsigned char)length;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    temporary_write(path, bytes, (size_t)length + 10);
+}
+
+/* The index places each tensor, whatever else its shards hold and in whatever order it names them.
+ */
+static void test_index_decides(void)
+{
+    static const char map[] = "{\"weight_map\":{\"x\":\"2\",\"y\":\"1\",\"z\":\"2\"}}";
+    char *dir = temporary_directory(), path[256];
+    nib_file *file;
+    write_pair(dir, "1", "x", "y");
+    write_pair(dir, "2", "z", "x");
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", dir);
+    temporary_write(path, map, sizeof map - 1);
+    if (CHECK_OK(nib_file_open(path, NULL, &file))) {
+        CHECK(nib_file_raw_count(file) == 3 && nib_file_ignored(file) == 1);
+        CHECK(nib_file_find(file, "x")->span[0].shard == 1);
+        CHECK(nib_file_find(file, "y")->span[0].shard == 0);
+        CHECK(!strcmp(nib_file_shard_name(file, 1), "2") && !strcmp(nib_file_path(file), dir));
+        check_consistent(file, "index");
+        nib_file_close(file);
+    }
+    temporary_remove(dir);
+}
+
 /* The file changes between opening and reading. */
 static void test_changes(void)
 {
@@ -212,7 +314,10 @@ static void test_changes(void)
     }
     write_good(path);
     if (CHECK_OK(nib_file_open(path, NULL, &file))) {
-        struct timespec times[2] = {{1, 0}, {1, 0}};
+        struct stat st;
+        CHECK(!stat(path, &st));
+        struct timespec times[2] = {st.st_atim, st.st_mtim};
+        times[1].tv_nsec ^= 1 << 10;
         CHECK(!utimensat(AT_FDCWD, path, times, 0));
         CHECK_STATUS(nib_file_unchanged(file), NIB_E_CHANGED);
         nib_file_close(file);
@@ -245,8 +350,11 @@ int main(void)
     test_golden("safetensors_valid", check_accepted, 20);
     test_follow_links();
     test_contents();
+    test_headers();
+    test_numbers();
     test_not_files();
     test_directories();
+    test_index_decides();
     test_changes();
     test_memory_cap();
     return check_done();
