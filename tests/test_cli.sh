@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test_cli.sh - the command as people type it: test_cli.sh NIBBLE MAKE_CHECKPOINT
-set -uo pipefail
+set -ufo pipefail
 nibble=$1 make_checkpoint=$2
 golden=$(cd "$(dirname "$0")" && pwd)/golden
 work=$(mktemp -d) || exit 1
@@ -25,7 +25,7 @@ expect() {
     got=$?
     if [ $got -ne "$code" ]; then
         fail "exit code $got, expected $code: $*"
-    elif [ -n "$words" ] && ! cat out err | grep -qF -- "$words"; then
+    elif [ -n "$words" ] && ! grep -qF -- "$words" out err; then
         fail "no '$words' from: $*"
     elif [ "$code" -eq 2 ] && [ "$(wc -l <err)" -ne 1 ]; then
         fail "not one line of error: $*"
@@ -46,10 +46,10 @@ are_json_lines() { python3 -c 'import json, sys; lines = [json.loads(l) for l in
 same_files() { diff -r "$1" "$2"; }
 
 # ---- help and usage ----
-expect 0 "nibble inspect" "$nibble"
-expect 0 "nibble inspect" "$nibble" --help
+expect 0 "nibble quantize" "$nibble"
+expect 0 "nibble quantize" "$nibble" --help
 expect 0 "nibble 0." "$nibble" --version
-commands="doctor inspect schemes devices selftest"
+commands="doctor inspect plan quantize dequantize compare check schemes devices selftest"
 for command in $commands; do
     expect 0 "--help" "$nibble" "$command" --help
     cp out help
@@ -61,7 +61,7 @@ for command in $commands; do
     expect 2 "takes no argument" "$nibble" "$command" --json=1
     expect 2 "must be one of" "$nibble" "$command" --as xml
 done
-expect 2 "did you mean inspect?" "$nibble" inspetc x
+expect 2 "did you mean quantize?" "$nibble" quantise x
 expect 2 "did you mean selftest?" "$nibble" help self-test
 expect 2 "unknown command" "$nibble" zzzzzzzzzz
 
@@ -87,8 +87,8 @@ if [ $? -eq 5 ] && grep -q "standard output" err; then pass; else fail "a full s
 if [ "${PIPESTATUS[0]}" -eq 0 ] && [ ! -s err ]; then pass; else fail "a reader that leaves is no error"; fi
 
 # ---- looking at checkpoints ----
-"$make_checkpoint" model --layers 2 --shards 2 >/dev/null || exit 1
-"$make_checkpoint" one.safetensors --layers 1 >/dev/null || exit 1
+"$make_checkpoint" model --layers 2 --intermediate 768 --shards 2 >/dev/null || exit 1
+"$make_checkpoint" one.safetensors --layers 1 --intermediate 768 >/dev/null || exit 1
 expect 0 "2 files" "$nibble" inspect model
 expect 0 "model.layers.1.mlp.down_proj.weight" "$nibble" inspect model --tensors
 expect 0 '"version": 1' "$nibble" inspect model --tensors --json
@@ -100,6 +100,7 @@ expect 5 "nowhere" "$nibble" inspect nowhere
 expect 0 "model" "$nibble" inspect -- model
 expect 2 "must be a size" "$nibble" inspect model --max-memory 12x
 expect 4 "" "$nibble" inspect model --max-memory 1k
+set +f
 for bad in "$golden"/safetensors_bad/[is]*; do
     case $bad in *i00_escape*) continue ;; esac # what i01 to i09 must not reach
     expect 3 "$(basename "$bad")" "$nibble" inspect "$bad"
@@ -108,8 +109,128 @@ for valid in "$golden"/safetensors_valid/[vx]*; do
     expect 0 "parameters" "$nibble" inspect "$valid" --tensors
     if LC_ALL=C grep -q $'[\x01-\x09\x0b-\x1f\x7f]' out; then fail "control characters: $valid"; else pass; fi
 done
+set -f
 head -c 100000 one.safetensors >cut.safetensors
 expect 3 "cut.safetensors" "$nibble" inspect cut.safetensors
+
+# ---- planning ----
+expect 0 "the default" "$nibble" plan model
+expect 0 "next:   nibble quantize model --asym -x '.*down_proj.*' -o OUT" "$nibble" plan model --asym -x '.*down_proj.*'
+expect 0 "free" "$nibble" plan model --scheme int8 -o some/where/out
+expect 0 "--dry-run" "$nibble" quantize model --dry-run
+for form in text md csv json; do
+    expect 0 "int4" "$nibble" plan model --as $form
+    expect 0 "int8" "$nibble" plan model --scheme int8 --as $form
+    [ $form = json ] && holds "plan: JSON" is_json out
+done
+"$make_checkpoint" odd.safetensors --layers 1 --intermediate 704 >/dev/null || exit 1
+expect 2 "--group-fallback" "$nibble" plan odd.safetensors
+holds "the other schemes are shown" grep -q "^ int8 .* MB " out
+expect 0 "int4" "$nibble" plan odd.safetensors --group-fallback skip
+# The names of other tools.
+"$nibble" plan model --scheme int4_asym --group-size 64 --as csv >expected
+for names in "--bits 4 --asym --q-group-size 64" "--q-bits 4 --use_zero_point --group_size=64" \
+    "-s w4a16_asym --block_size 64" "--weight-format INT4-ASYM -g 64" "--scheme int8 --w_bit=4 --asymmetric -g64"; do
+    expect 0 "" "$nibble" plan model $names --as csv
+    holds "plan $names is as expected" cmp out expected
+done
+"$nibble" plan model --scheme int8 --group-size channel --ignore '.*down_proj.*' --as csv >expected
+for names in "-g -1 --exclude .*down_proj.*" "-g 0 --ignore_layers=re:.*down_proj.*" "--group-size 0 --tensor-type .*down_proj.*=keep"; do
+    expect 0 "" "$nibble" plan model --bits 8 --sym $names --as csv
+    holds "plan $names has the same sizes" test "$(cut -d, -f1-5 out | sort | grep -c .)" -ge 4
+done
+
+# ---- mistakes ----
+expect 2 "did you mean int4?" "$nibble" quantize model -o out.d --scheme imt4
+expect 2 "nibble schemes" "$nibble" quantize model -o out.d --bits 3 --asym
+expect 2 "-o OUT is missing" "$nibble" quantize model
+expect 2 "did you mean channel?" "$nibble" quantize model -o out.d --group-fallback chanel
+expect 2 "must be" "$nibble" quantize model -o out.d --group-size some
+expect 2 "must be" "$nibble" quantize model -o out.d --threads -3
+expect 2 "needs an argument" "$nibble" quantize model -o
+expect 2 "must be" "$nibble" quantize model -o ""
+expect 2 "must be a number" "$nibble" compare model model --min-sqnr high
+expect 6 "did you mean cpu?" "$nibble" quantize model -o out.d --device cpi
+expect 5 "nowhere" "$nibble" quantize nowhere -o out.d
+expect 5 "recipe" "$nibble" quantize model -o out.d --recipe nowhere.json
+expect 3 "cut.safetensors" "$nibble" quantize cut.safetensors -o out.d
+expect 2 "" "$nibble" quantize model -o model
+expect 2 "" "$nibble" quantize one.safetensors -o one.safetensors
+expect 2 "" "$nibble" quantize model -o out.d --ignore '('
+expect 2 "" "$nibble" quantize model -o out.d --group-size 100
+holds "nothing was made" test ! -e out.d -a ! -e out.d.partial
+
+# ---- quantizing ----
+"$make_checkpoint" nan.safetensors --layers 1 --intermediate 768 --nan model.layers.0.mlp.up_proj.weight >/dev/null || exit 1
+expect 3 "model.layers.0.mlp.up_proj.weight" "$nibble" quantize nan.safetensors -o nan.d
+expect 0 "NaN or infinite" "$nibble" quantize nan.safetensors -o nan.d --nonfinite zero
+expect 0 "" "$nibble" quantize nan.safetensors -o nan.d --nonfinite keep --force
+expect 3 "NaN" "$nibble" check nan.safetensors
+expect 0 "next:   nibble compare model int4.d" "$nibble" quantize model -o int4.d --device cpu
+expect 0 "nothing is wrong" "$nibble" check int4.d
+expect 2 "int4.d" "$nibble" quantize model -o int4.d
+cp -r int4.d copy.d
+expect 2 "" "$nibble" quantize model -o int4.d --scheme int8
+holds "an existing output stays as it was" same_files int4.d copy.d
+expect 3 "" "$nibble" quantize int4.d -o again.d
+expect 0 "" "$nibble" quantize model -o int4.d --scheme int4 --force
+holds "a second run gives the same bytes" same_files int4.d copy.d
+for device in ref opencl:0; do
+    "$nibble" devices --as csv >out
+    grep -q "^$device," out || continue
+    expect 0 "" "$nibble" quantize model -o device.d --device $device --force
+    holds "$device gives the same bytes" same_files int4.d device.d
+done
+expect 0 "PASS" "$nibble" compare model int4.d --min-sqnr 10
+expect 7 "below 60 dB" "$nibble" compare model int4.d --min-sqnr 60
+expect 7 "only in A" "$nibble" compare model one.safetensors --min-sqnr 1
+expect 0 "" "$nibble" dequantize int4.d -o back.d --dtype bf16
+expect 0 "" "$nibble" compare int4.d back.d
+expect 0 "" "$nibble" quantize one.safetensors -o one.int8.safetensors --scheme int8
+holds "a file becomes a file" test -f one.int8.safetensors
+expect 0 "compressed-tensors" "$nibble" inspect int4.d
+for run in "quantize model -o json.d --force" "dequantize int4.d -o json2.d --force" "compare model int4.d" "check int4.d" \
+    "inspect int4.d"; do
+    expect 0 '"version": 1' "$nibble" $run --json
+    holds "$run: JSON" is_json out
+    if [ -s err ]; then holds "$run: progress as JSON lines" are_json_lines err; fi
+done
+expect 0 "" "$nibble" quantize model -o quiet.d --quiet
+holds "--quiet says nothing" test ! -s out -a ! -s err
+"$nibble" quantize model -o full.d >/dev/full 2>err
+holds "a report that cannot be printed is an error" test $? -eq 5
+
+# ---- the line on a terminal ----
+if command -v script >/dev/null; then
+    TERM=xterm COLUMNS=60 NO_COLOR=1 script -qec "$nibble quantize model -o line.d --device ref --threads 1" line.log >/dev/null
+    if LC_ALL=C grep -q $'\x1b\\[3' line.log; then fail "NO_COLOR"; else pass; fi
+    holds "a line with a rate" grep -q "/s  ETA" line.log
+    longest=$(tr '\r' '\n' <line.log | grep ETA | sed $'s/\x1b\\[K//' | wc -L)
+    holds "$longest columns fit into 60" test "$longest" -le 60
+fi
+
+# ---- interrupted and resumed ----
+"$make_checkpoint" long --hidden 512 --intermediate 1536 --layers 3 >/dev/null || exit 1
+"$nibble" quantize long -o whole.d --device ref --quiet || fail "quantize long"
+# interrupt SIGNAL: stops a run after its second tensor.
+interrupt() {
+    rm -rf stopped.d stopped.d.partial err
+    env --default-signal=INT,TERM,HUP "$nibble" quantize long -o stopped.d --device ref --progress json >out 2>err &
+    local process=$! tries=0
+    while [ "$(cat err 2>&1 | grep -c '"event":"tensor"')" -lt 2 ] && [ $((tries++)) -lt 600 ]; do sleep 0.02; done
+    kill -"$1" $process
+    wait $process
+}
+for signal in INT TERM HUP; do
+    interrupt $signal 2>/dev/null
+    code=$?
+    if [ $code -eq 130 ]; then pass; else fail "$signal: exit code $code, not 130"; fi
+    holds "$signal: how to go on" grep -q "run the same command again" err
+    holds "$signal: nothing under the final name" test ! -e stopped.d
+done
+expect 0 "taken over" "$nibble" quantize long -o stopped.d --device cpu
+holds "a resumed run gives the same bytes" same_files stopped.d whole.d
+holds "nothing is left beside it" test ! -e stopped.d.partial
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]

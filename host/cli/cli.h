@@ -168,6 +168,8 @@ nib_run_options run_options(const cli_settings *settings, cli_progress *progress
 /* Adds one tensor's errors to a sum over tensors; in the order of the file, so that the sum is the
  * same everywhere. */
 void errors_add(nib_error_total *sum, const nib_error_total *errors);
+/* nib_error_sqnr, but infinite wherever there is no noise: a tensor of zeros is exact too. */
+double errors_sqnr(const nib_error_total *errors);
 
 /* ---- devices: cmd_devices.c ---- */
 

@@ -41,7 +41,7 @@ static void on_tensor(void *user, const nib_compared *compared)
     }
     compared_row *row = &c->rows[c->count];
     *row = (compared_row){strdup(compared->name), compared->note ? strdup(compared->note) : NULL,
-                          compared->errors, nib_error_sqnr(&compared->errors), (int64_t)c->count};
+                          compared->errors, errors_sqnr(&compared->errors), (int64_t)c->count};
     c->lost = !row->name || (compared->note && !row->note);
     c->count++;
     c->unmeasured += row->note != NULL;
@@ -112,7 +112,7 @@ static int print_rows(const comparison *c)
     int code = table_print(t);
     size_t hidden = c->count - c->identical - shown;
     if (!settings->all && shown < c->count - c->identical && settings->as == AS_TEXT)
-        printf(" ... %zu more that differ less (--all)\n", hidden);
+        printf(" ... %zu more (--all)\n", hidden);
     return code;
 }
 
@@ -126,7 +126,7 @@ static int print_text(const comparison *c)
            different, c->unmeasured);
     if (different)
         printf("SQNR %s over all weights of the tensors that differ; lowest %s\n",
-               word_decibels(nib_error_sqnr(&c->different), all),
+               word_decibels(errors_sqnr(&c->different), all),
                word_decibels(c->rows[c->unmeasured].sqnr, lowest));
     if (has_gate(c) && passes(c))
         printf("PASS: every tensor has at least %g dB\n", c->settings->min_sqnr);

@@ -136,6 +136,7 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
     return NIB_OK;
 }
 
+/* Where the default is refused, the exit code says so. */
 static int plan_schemes(const cli_command *command, const cli_settings *settings,
                         const nib_file *file)
 {
@@ -144,21 +145,25 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         table_new("scheme|>size|>bits/weight|>times smaller|loads in|note", settings->as);
     int64_t parameters = file_elements(file);
     const nib_scheme *scheme;
-    int refused = 0;
+    int code = 0, refused = 0;
     for (size_t i = 0; (scheme = nib_scheme_at(i)) != NULL; i++) {
         nib_status status = add_scheme(settings, file, parameters, scheme, t, list);
-        if (status != NIB_OK && !refused++)
-            warn(settings, "%s is refused: %s", scheme->name, nib_last_error());
+        if (status == NIB_OK || refused++) continue;
+        if (i) warn(settings, "%s is refused: %s", scheme->name, nib_last_error());
+        else code = fail_status(status, settings);
     }
     json_object_set_new(result, "dry_run", json_true());
     json_object_set_new(result, "input", json_text(nib_file_path(file)));
     json_object_set_new(result, "schemes", list);
+    int printed = 0;
     if (settings->as == AS_JSON) {
         table_free(t);
-        return json_print(result);
+        printed = json_print(result);
+    } else {
+        json_decref(result);
+        printed = table_print(t);
     }
-    json_decref(result);
-    return table_print(t);
+    return code ? code : printed;
 }
 
 /* ---- the command ---- */

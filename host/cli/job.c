@@ -13,20 +13,22 @@ static int fail_interrupted(const cli_settings *settings)
                 settings->output);
 }
 
-/* What is about to happen, before it takes its time. */
+/* What is about to happen, for someone who watches. */
 static void announce(const cli_job *job)
 {
     char input[WORD_BYTES], output[WORD_BYTES];
     nib_job_totals totals;
-    if (job->settings->quiet || job->settings->as == AS_JSON) return;
+    int watched = isatty(STDERR_FILENO) && job->settings->as != AS_JSON;
+    if (job->settings->quiet || !watched) return;
     nib_job_sum(job->job, &totals);
     fputs("nibble: ", stderr);
     print_safe(stderr, nib_file_path(job->input));
     fputs(" -> ", stderr);
     print_safe(stderr, job->settings->output);
-    fprintf(stderr, ": %lld tensors change, %lld are left; %s -> %s\n", (long long)totals.quantized,
-            (long long)totals.kept, word_bytes(totals.input_bytes, input),
-            word_bytes(totals.output_bytes, output));
+    int64_t kept = job_count_kept(job->job);
+    fprintf(stderr, ": %lld tensors change, %lld are left; %s -> %s\n",
+            (long long)(nib_job_count(job->job) - kept), (long long)kept,
+            word_bytes(totals.input_bytes, input), word_bytes(totals.output_bytes, output));
 }
 
 int job_run(const cli_job *job)
@@ -74,8 +76,9 @@ json_t *json_job(const cli_job *job)
     json_object_set_new(
         result, "bits_per_quantized_weight",
         json_real(totals.weights ? (double)totals.weight_bits / (double)totals.weights : 0.0));
-    json_object_set_new(result, "quantized_tensors", json_integer(totals.quantized));
-    json_object_set_new(result, "kept_tensors", json_integer(totals.kept));
+    int64_t kept = job_count_kept(job->job);
+    json_object_set_new(result, "changed_tensors", json_integer(nib_job_count(job->job) - kept));
+    json_object_set_new(result, "kept_tensors", json_integer(kept));
     return result;
 }
 

@@ -18,7 +18,8 @@ int job_run(const cli_job *job);  /* into settings->output; then job_done */
 int job_plan(const cli_job *job); /* what the job would do */
 int job_done(const cli_job *job); /* what the job did */
 
-/* What no decision quantizes or dequantizes, by reason: a table of text, or JSON. */
+/* What no decision quantizes or dequantizes: how many, and by reason as a table or JSON. */
+int64_t job_count_kept(const nib_job *job);
 int job_print_kept(const cli_job *job);
 json_t *json_kept(const cli_job *job);
 

@@ -23,14 +23,14 @@ typedef struct quality_rows {
     int64_t resumed;
 } quality_rows;
 
-/* Worst first: a tensor without noise or without signal comes last, in the order of the file. */
+/* Worst first, what is not a number before it; equal ones in the order of the file. */
 static int by_quality(const void *a, const void *b)
 {
     const quality_row *left = a, *right = b;
-    double l = isnan(left->sqnr) ? HUGE_VAL : left->sqnr;
-    double r = isnan(right->sqnr) ? HUGE_VAL : right->sqnr;
+    double l = isnan(left->sqnr) ? -HUGE_VAL : left->sqnr;
+    double r = isnan(right->sqnr) ? -HUGE_VAL : right->sqnr;
     if (l != r) return l < r ? -1 : 1;
-    return (left > right) - (left < right);
+    return (left->decision > right->decision) - (left->decision < right->decision);
 }
 
 static int collect(const nib_job *job, quality_rows *quality)
@@ -49,7 +49,7 @@ static int collect(const nib_job *job, quality_rows *quality)
         quality->report.saturated += result->report.saturated;
         if (!decision->scheme || !result->errors.count) continue;
         quality->rows[quality->count++] =
-            (quality_row){decision, result, nib_error_sqnr(&result->errors)};
+            (quality_row){decision, result, errors_sqnr(&result->errors)};
         errors_add(&quality->all, &result->errors);
     }
     qsort(quality->rows, quality->count, sizeof *quality->rows, by_quality);
@@ -122,8 +122,9 @@ static void print_sizes(const cli_job *job)
            bits_per(totals.output_bytes, job->parameters));
     if (totals.weights)
         printf(", %.3f of the quantized ones", (double)totals.weight_bits / (double)totals.weights);
-    printf("; %lld tensors changed, %lld left\n", (long long)totals.quantized,
-           (long long)totals.kept);
+    int64_t kept = job_count_kept(job->job);
+    printf("; %lld tensors changed, %lld left\n", (long long)(nib_job_count(job->job) - kept),
+           (long long)kept);
 }
 
 static void print_quality(const quality_rows *quality)
@@ -131,7 +132,7 @@ static void print_quality(const quality_rows *quality)
     char all[WORD_BYTES], worst[WORD_BYTES];
     if (!quality->count) return;
     printf("error:  SQNR %s over all quantized weights; lowest %s: ",
-           word_decibels(nib_error_sqnr(&quality->all), all),
+           word_decibels(errors_sqnr(&quality->all), all),
            word_decibels(quality->rows[0].sqnr, worst));
     print_safe(stdout, quality->rows[0].decision->tensor->name);
     putchar('\n');

@@ -39,6 +39,14 @@ static int is_kept(const nib_decision *decision)
     return !decision->scheme && decision->type == NIB_DTYPE_NONE;
 }
 
+int64_t job_count_kept(const nib_job *job)
+{
+    int64_t kept = 0;
+    const nib_decision *decision;
+    for (int64_t i = 0; (decision = nib_job_at(job, i)) != NULL; i++) kept += is_kept(decision);
+    return kept;
+}
+
 /* What no row is left for goes into the last one. */
 static void add_decision(decision_groups *groups, const nib_decision *decision, size_t kind,
                          const char *becomes)
@@ -204,12 +212,13 @@ int job_plan(const cli_job *job)
     char input[WORD_BYTES], output[WORD_BYTES];
     nib_job_totals totals;
     nib_job_sum(job->job, &totals);
+    int64_t kept = job_count_kept(job->job);
     printf("\nmakes:  %s -> %s (%.2fx smaller), %.2f bits/weight; %lld tensors change, %lld are "
            "left as they are\n",
            word_bytes(totals.input_bytes, input), word_bytes(totals.output_bytes, output),
            totals.output_bytes ? (double)totals.input_bytes / (double)totals.output_bytes : 0.0,
-           bits_per(totals.output_bytes, job->parameters), (long long)totals.quantized,
-           (long long)totals.kept);
+           bits_per(totals.output_bytes, job->parameters),
+           (long long)(nib_job_count(job->job) - kept), (long long)kept);
     report_space(job, NULL);
     return 0;
 }

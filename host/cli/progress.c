@@ -150,7 +150,7 @@ static void write_json(const cli_progress *p, const nib_progress *now)
         if (now->tensor->scheme)
             json_object_set_new(line, "scheme", json_text(now->tensor->scheme->name));
         if (now->errors)
-            json_object_set_new(line, "sqnr_db", json_number(nib_error_sqnr(now->errors)));
+            json_object_set_new(line, "sqnr_db", json_number(errors_sqnr(now->errors)));
     }
     if (!line) return;
     json_dumpf(line, stderr, JSON_COMPACT);
@@ -163,7 +163,7 @@ static void remember(cli_progress *p, const nib_progress *now)
     if (!now->tensor) return;
     snprintf(p->name, sizeof p->name, "%s", now->tensor->tensor->name);
     p->quality[0] = 0;
-    if (now->errors) word_decibels(nib_error_sqnr(now->errors), p->quality);
+    if (now->errors) word_decibels(errors_sqnr(now->errors), p->quality);
 }
 
 void progress_show(void *user, const nib_progress *now)

@@ -1,6 +1,8 @@
 /* run.c - what the commands that run over tensors share: options of a run, its errors summed. */
 #include "cli.h"
 
+#include <math.h>
+
 nib_run_options run_options(const cli_settings *settings, cli_progress *progress)
 {
     return (nib_run_options){
@@ -27,4 +29,9 @@ void errors_add(nib_error_total *sum, const nib_error_total *errors)
     sum->ee += errors->ee;
     if (!(errors->max <= sum->max)) sum->max = errors->max; /* NaN sticks */
     sum->count += errors->count;
+}
+
+double errors_sqnr(const nib_error_total *errors)
+{
+    return errors->ee == 0 ? HUGE_VAL : nib_error_sqnr(errors);
 }
