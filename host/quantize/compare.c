@@ -12,6 +12,7 @@
 typedef struct pair {
     const nib_tensor *x, *y;
     const char *note;
+    int as_bytes; /* neither is floating-point: equal bytes or not */
     int64_t rows, cols, tile_rows, first, tiles;
     nib_error_total errors;
 } pair;
@@ -45,8 +46,7 @@ static const char *unmeasurable(const nib_tensor *x, const nib_tensor *y)
         return "shapes differ";
     if (x->quantized == 2 || y->quantized == 2)
         return "quantized in a way that nibble does not decode";
-    if (!is_float(x) || !is_float(y))
-        return x->type == y->type ? "not floating-point" : "types differ";
+    if (x->type != y->type && (!is_float(x) || !is_float(y))) return "types differ";
     return NULL;
 }
 
@@ -54,6 +54,14 @@ static pair make_pair(const nib_tensor *x, const nib_tensor *y, int64_t tile_byt
 {
     pair p = {.x = x, .y = y, .note = unmeasurable(x, y)};
     if (p.note) return p;
+    if (!is_float(x)) {
+        p.as_bytes = 1;
+        p.rows = (int64_t)x->span[0].bytes;
+        p.cols = 1;
+        p.tile_rows = tile_bytes;
+        p.tiles = nib_ceil_div(p.rows, p.tile_rows);
+        return p;
+    }
     p.rows = 1;
     p.cols = x->rank ? x->shape[x->rank - 1] : 1;
     for (int32_t i = 0; i + 1 < x->rank; i++) p.rows *= x->shape[i];
@@ -64,6 +72,20 @@ static pair make_pair(const nib_tensor *x, const nib_tensor *y, int64_t tile_byt
     p.tile_rows = rows < multiple ? multiple : rows;
     p.tiles = p.rows && p.cols ? nib_ceil_div(p.rows, p.tile_rows) : 0;
     return p;
+}
+
+/* Equal bytes give a block of zeros; others a largest error of 1, which merge turns into a note. */
+static nib_status measure_bytes(comparison *c, int lane, const pair *p, int64_t first, int64_t rows,
+                                nib_error_block *block)
+{
+    const nib_span *x = &p->x->span[0], *y = &p->y->span[0];
+    uint64_t at = (uint64_t)first;
+    size_t bytes = (size_t)rows;
+    NIB_TRY(nib_stage_read(&c->x[lane], c->a, x->shard, x->offset + at, NIB_STAGE_X, bytes));
+    NIB_TRY(nib_stage_read(&c->y[lane], c->b, y->shard, y->offset + at, NIB_STAGE_X, bytes));
+    *block = (nib_error_block){0};
+    if (memcmp(c->x[lane].host[NIB_STAGE_X], c->y[lane].host[NIB_STAGE_X], bytes)) block->max = 1;
+    return NIB_OK;
 }
 
 /* What a tile of one side needs. */
@@ -145,8 +167,9 @@ static nib_status work(void *user, int lane, int64_t tile, int slot)
     comparison *c = user;
     const pair *p = pair_of(c, tile);
     int64_t first = (tile - p->first) * p->tile_rows, left = p->rows - first;
-    nib_status status =
-        measure(c, lane, p, first, left < p->tile_rows ? left : p->tile_rows, c->blocks[slot]);
+    int64_t rows = left < p->tile_rows ? left : p->tile_rows;
+    nib_status status = p->as_bytes ? measure_bytes(c, lane, p, first, rows, c->blocks[slot])
+                                    : measure(c, lane, p, first, rows, c->blocks[slot]);
     return status == NIB_OK ? NIB_OK : nib_fail_prefix(status, "\"%.200s\": ", p->x->name);
 }
 
@@ -167,7 +190,8 @@ static nib_status merge(void *user, int64_t tile, int slot)
     int64_t first = (tile - p->first) * p->tile_rows, left = p->rows - first;
     int64_t rows = left < p->tile_rows ? left : p->tile_rows, count;
     NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &count));
-    nib_error_add(&p->errors, c->blocks[slot], count, rows * p->cols);
+    if (!p->as_bytes) nib_error_add(&p->errors, c->blocks[slot], count, rows * p->cols);
+    else if (c->blocks[slot]->max != 0.0f) p->note = "bytes differ";
     if (tile == p->first + p->tiles - 1) tell(c, p - c->pairs + 1);
     return NIB_OK;
 }
@@ -182,6 +206,11 @@ static nib_status run(comparison *c, int lanes)
         tiles += p->tiles;
         if (!p->tiles) continue;
         int64_t rows = p->rows < p->tile_rows ? p->rows : p->tile_rows, blocks;
+        if (p->as_bytes) {
+            if (x_bytes[NIB_STAGE_X] < (size_t)rows) x_bytes[NIB_STAGE_X] = (size_t)rows;
+            if (y_bytes[NIB_STAGE_X] < (size_t)rows) y_bytes[NIB_STAGE_X] = (size_t)rows;
+            continue;
+        }
         NIB_TRY(side_need(p->x, rows, p->cols, x_bytes));
         NIB_TRY(side_need(p->y, rows, p->cols, y_bytes));
         NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &blocks));
