@@ -37,6 +37,7 @@ typedef struct nib_file_options {
     size_t size;             /* sizeof(nib_file_options) */
     size_t max_memory_bytes; /* cap on what the tables of the headers may take; 0 = none. E_MEMORY
                                 says what it needs */
+    nib_io io;               /* NIB_IO_DIRECT: nib_file_read_direct reads past the page cache */
     int follow_links;        /* 0: a file of the directory that is a symbolic link out of it is
  E_PATH; 1: it is followed */
 } nib_file_options;
@@ -116,6 +117,11 @@ NIB_API size_t nib_file_memory(const nib_file *file);
  */
 NIB_API nib_status nib_file_read(const nib_file *file, int32_t shard, uint64_t offset, void *dst,
                                  size_t bytes);
+/* The same into `buffer`, aligned to 4096 and with room for bytes + 8192, past the page cache where
+ * the checkpoint was opened so and the file system can. *data_ret is where in the buffer the bytes
+ * begin: at its start, or at offset modulo 4096. */
+NIB_API nib_status nib_file_read_direct(const nib_file *file, int32_t shard, uint64_t offset,
+                                        void *buffer, size_t bytes, void **data_ret);
 /* E_CHANGED if a shard's size, time or identity is not what it was at nib_file_open. Call after the
  * last read. */
 NIB_API nib_status nib_file_unchanged(const nib_file *file);

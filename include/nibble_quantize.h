@@ -99,7 +99,7 @@ typedef struct nib_run_options {
     size_t max_vram_bytes;   /* hard cap on device memory; 0 = 2 GiB */
     int replace;             /* replace an existing output */
     int verify;              /* re-read what was written */
-    nib_io io;
+    nib_io io;               /* of the output; the input's was chosen by nib_file_open */
     /* Called now and then, and once per finished tensor, from one thread at a time. May be NULL. */
     void (*progress)(void *user, const nib_progress *progress);
     void *user;
@@ -139,8 +139,8 @@ typedef struct nib_compared {
 } nib_compared;
 
 /* Compares the logical tensors of two checkpoints by name, decoding both as needed, and calls
- * `each` in A's order, then for names only in B. Tensors of the same plain type and bytes count
- * with zero error. */
+ * `each` in A's order, then for names only in B. Tensors that are not floating-point count with zero
+ * error where their bytes are equal. */
 NIB_API nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_options *options,
                                void (*each)(void *user, const nib_compared *compared), void *user);
 

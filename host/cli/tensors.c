@@ -6,7 +6,10 @@
 
 nib_status open_input(const cli_settings *settings, const char *path, nib_file **file_ret)
 {
-    nib_file_options options = {sizeof options, settings->max_memory, settings->follow_links};
+    const nib_file_options options = {.size = sizeof options,
+                                      .max_memory_bytes = settings->max_memory,
+                                      .io = settings->direct ? NIB_IO_DIRECT : NIB_IO_BUFFERED,
+                                      .follow_links = settings->follow_links};
     return nib_file_open(path, &options, file_ret);
 }
 

@@ -312,6 +312,8 @@ nib_status nib_file_open(const char *path, const nib_file_options *options, nib_
         nib_file_close(file);
         return status;
     }
+    for (int32_t i = 0; options && options->io == NIB_IO_DIRECT && i < file->shard_count; i++)
+        nib_input_open_direct(&file->shards[i].input);
     *file_ret = file;
     return NIB_OK;
 }
@@ -382,6 +384,40 @@ const char *nib_file_path(const nib_file *file) { return file->path; }
 const char *nib_file_config(const nib_file *file) { return file->config; }
 int64_t nib_file_ignored(const nib_file *file) { return file->ignored; }
 size_t nib_file_memory(const nib_file *file) { return file->arena.used + sizeof *file; }
+
+enum { DIRECT_ALIGN = 4096 };
+
+/* The whole aligned blocks of the file that hold the bytes go past the page cache; a last block that
+ * the file does not fill cannot, and comes the ordinary way. */
+static nib_status read_direct(const nib_shard *shard, uint64_t offset, unsigned char *buffer,
+                              size_t bytes)
+{
+    uint64_t begin = offset / DIRECT_ALIGN * DIRECT_ALIGN, end = offset + bytes;
+    uint64_t limit = shard->input.bytes / DIRECT_ALIGN * DIRECT_ALIGN;
+    uint64_t stop = (end + DIRECT_ALIGN - 1) / DIRECT_ALIGN * DIRECT_ALIGN;
+    if (stop > limit) stop = limit;
+    if (begin >= stop)
+        return nib_io_read(shard->input.fd, shard->name, offset, buffer + offset % DIRECT_ALIGN,
+                           bytes);
+    NIB_TRY(
+        nib_io_read(shard->input.direct_fd, shard->name, begin, buffer, (size_t)(stop - begin)));
+    if (end <= stop) return NIB_OK;
+    return nib_io_read(shard->input.fd, shard->name, stop, buffer + (stop - begin),
+                       (size_t)(end - stop));
+}
+
+nib_status nib_file_read_direct(const nib_file *file, int32_t shard, uint64_t offset, void *buffer,
+                                size_t bytes, void **data_ret)
+{
+    const nib_shard *found = shard_at(file, shard);
+    uint64_t all = found ? found->input.bytes : 0;
+    if (!found || found->input.direct_fd < 0 || offset > all || bytes > all - offset) {
+        *data_ret = buffer;
+        return nib_file_read(file, shard, offset, buffer, bytes);
+    }
+    *data_ret = (unsigned char *)buffer + offset % DIRECT_ALIGN;
+    return read_direct(found, offset, buffer, bytes);
+}
 
 nib_status nib_file_read(const nib_file *file, int32_t shard, uint64_t offset, void *dst,
                          size_t bytes)

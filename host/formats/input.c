@@ -4,6 +4,8 @@
 #include "../core/internal.h"
 #include "io.h"
 
+#include <stdio.h>
+
 static nib_status check_regular(int fd, const char *name, struct stat *st)
 {
     NIB_TRY(nib_io_stat(fd, name, st));
@@ -32,12 +34,21 @@ nib_status nib_input_open(int directory, const char *name, int follow, nib_input
         nib_io_close(fd, name);
         return status;
     }
-    *input_ret = (nib_input){fd, st.st_dev, st.st_ino, (uint64_t)st.st_size, st.st_mtim};
+    *input_ret = (nib_input){fd, -1, st.st_dev, st.st_ino, (uint64_t)st.st_size, st.st_mtim};
     return NIB_OK;
+}
+
+void nib_input_open_direct(nib_input *input)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", input->fd);
+    if (nib_io_open_direct(AT_FDCWD, path, O_RDONLY, path, &input->direct_fd) != NIB_OK)
+        input->direct_fd = -1;
 }
 
 void nib_input_close(nib_input *input)
 {
+    if (input->fd >= 0) nib_io_close(input->direct_fd, "");
     nib_io_close(input->fd, "");
     input->fd = -1;
 }

@@ -84,7 +84,7 @@ static nib_status measure_bytes(comparison *c, int lane, const pair *p, int64_t 
     NIB_TRY(nib_stage_read(&c->x[lane], c->a, x->shard, x->offset + at, NIB_STAGE_X, bytes));
     NIB_TRY(nib_stage_read(&c->y[lane], c->b, y->shard, y->offset + at, NIB_STAGE_X, bytes));
     *block = (nib_error_block){0};
-    if (memcmp(c->x[lane].host[NIB_STAGE_X], c->y[lane].host[NIB_STAGE_X], bytes)) block->max = 1;
+    if (memcmp(c->x[lane].data[NIB_STAGE_X], c->y[lane].data[NIB_STAGE_X], bytes)) block->max = 1;
     return NIB_OK;
 }
 
@@ -123,12 +123,13 @@ static nib_status measure(comparison *c, int lane, const pair *p, int64_t first,
                           nib_error_block *blocks)
 {
     nib_stage *x = &c->x[lane], *y = &c->y[lane];
-    nib_mem planes[NIB_PLANES], elements = x->device[NIB_STAGE_X];
+    nib_mem planes[NIB_PLANES];
     nib_dtype type = p->x->type;
     int64_t count;
     NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &count));
     NIB_TRY(load(x, c->a, p->x, first, rows, p->cols));
     NIB_TRY(load(y, c->b, p->y, first, rows, p->cols));
+    nib_mem elements = x->device[NIB_STAGE_X]; /* where the read has put them */
     if (p->x->quantized) {
         nib_quant quant = nib_tile_kernel_quant(&p->x->quant, rows);
         planes_of(x, planes);
@@ -147,7 +148,7 @@ static nib_status measure(comparison *c, int lane, const pair *p, int64_t first,
                                  y->device[NIB_STAGE_X], p->cols, out));
     NIB_TRY(nib_stage_down(y, NIB_STAGE_BLOCKS, (size_t)count * sizeof *blocks));
     NIB_TRY(nib_sync(y->stream));
-    memcpy(blocks, y->host[NIB_STAGE_BLOCKS], (size_t)count * sizeof *blocks);
+    memcpy(blocks, y->data[NIB_STAGE_BLOCKS], (size_t)count * sizeof *blocks);
     return NIB_OK;
 }
 

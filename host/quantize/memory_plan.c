@@ -66,7 +66,8 @@ static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS
 static size_t lane_bytes(const size_t bytes[NIB_STAGE_BUFFERS])
 {
     size_t sum = 2 * bytes[NIB_STAGE_BLOCKS] + 3 * 4096; /* slots; stacks are touched a little */
-    for (int i = 0; i < NIB_STAGE_BUFFERS; i++) sum += (bytes[i] + 4095) / 4096 * 4096;
+    for (int i = 0; i < NIB_STAGE_BUFFERS; i++)
+        sum += bytes[i] ? (bytes[i] + 4095) / 4096 * 4096 + NIB_STAGE_SLACK : 0;
     return sum;
 }
 

@@ -77,7 +77,7 @@ static nib_status copy_tile(run *r, nib_stage *stage, const nib_unit *u, int64_t
 {
     NIB_TRY(nib_stage_read(stage, r->job->input, u->source.shard,
                            u->source.offset + (uint64_t)first, NIB_STAGE_X, (size_t)rows));
-    return write_bytes(r, stage, u->out[0], (uint64_t)first, stage->host[NIB_STAGE_X],
+    return write_bytes(r, stage, u->out[0], (uint64_t)first, stage->data[NIB_STAGE_X],
                        (size_t)rows);
 }
 
@@ -91,7 +91,7 @@ static nib_status quantize_on_device(run *r, nib_stage *stage, const nib_decisio
     nib_mem *device = stage->device;
     const nib_mem planes[NIB_PLANES] = {device[NIB_STAGE_CODES], device[NIB_STAGE_SCALES],
                                         device[NIB_STAGE_OFFSETS]};
-    memcpy(stage->host[NIB_STAGE_REPORT], &empty, sizeof empty);
+    memcpy(stage->data[NIB_STAGE_REPORT], &empty, sizeof empty);
     NIB_TRY(nib_stage_up(stage, NIB_STAGE_REPORT, sizeof empty));
     NIB_TRY(nib_quantize(stage->stream, &kernel, d->tensor->type, device[NIB_STAGE_X],
                          r->job->recipe.nonfinite, planes, device[NIB_STAGE_REPORT]));
@@ -119,7 +119,7 @@ static nib_status write_planes(run *r, nib_stage *stage, const nib_unit *u, cons
     NIB_TRY(nib_sync(stage->stream));
     for (int p = 0; p < NIB_PLANES; p++)
         if (u->out[p] >= 0)
-            NIB_TRY(write_bytes(r, stage, u->out[p], offset[p], stage->host[from[p]], bytes[p]));
+            NIB_TRY(write_bytes(r, stage, u->out[p], offset[p], stage->data[from[p]], bytes[p]));
     return NIB_OK;
 }
 
@@ -138,10 +138,10 @@ static nib_status quantize_tile(run *r, nib_stage *stage, const nib_unit *u, int
     NIB_TRY(quantize_on_device(r, stage, d, rows, (size_t)blocks * sizeof(nib_error_block)));
     NIB_TRY(nib_sync(stage->stream));
     stage->kernel_seconds += nib_seconds() - start;
-    memcpy(s->blocks, stage->host[NIB_STAGE_BLOCKS], (size_t)blocks * sizeof(nib_error_block));
-    memcpy(&s->report, stage->host[NIB_STAGE_REPORT], sizeof s->report);
+    memcpy(s->blocks, stage->data[NIB_STAGE_BLOCKS], (size_t)blocks * sizeof(nib_error_block));
+    memcpy(&s->report, stage->data[NIB_STAGE_REPORT], sizeof s->report);
     if (s->report.nonfinite && r->job->recipe.nonfinite == NIB_NONFINITE_ERROR)
-        return nib_nonfinite_fail(d->tensor, stage->host[NIB_STAGE_X], first * d->quant.grid.cols,
+        return nib_nonfinite_fail(d->tensor, stage->data[NIB_STAGE_X], first * d->quant.grid.cols,
                                   rows * d->quant.grid.cols);
     return write_planes(r, stage, u, d, first, rows);
 }
@@ -151,18 +151,18 @@ static nib_status dequantize_tile(run *r, nib_stage *stage, const nib_unit *u, i
 {
     const nib_decision *d = &r->job->decisions[u->decision];
     const nib_quant kernel = nib_tile_kernel_quant(&d->tensor->quant, rows);
-    const nib_mem planes[NIB_PLANES] = {stage->device[NIB_STAGE_CODES],
-                                        stage->device[NIB_STAGE_SCALES],
-                                        stage->device[NIB_STAGE_OFFSETS]};
     size_t row_bytes = (size_t)kernel.grid.cols * (size_t)nib_dtype_bits(d->type) / 8,
            bytes = (size_t)rows * row_bytes;
     NIB_TRY(nib_stage_load_planes(stage, r->job->input, d->tensor, first, rows));
+    const nib_mem planes[NIB_PLANES] = {stage->device[NIB_STAGE_CODES],
+                                        stage->device[NIB_STAGE_SCALES],
+                                        stage->device[NIB_STAGE_OFFSETS]};
     double start = nib_seconds();
     NIB_TRY(nib_dequantize(stage->stream, &kernel, planes, d->type, stage->device[NIB_STAGE_Y]));
     NIB_TRY(nib_stage_down(stage, NIB_STAGE_Y, bytes));
     NIB_TRY(nib_sync(stage->stream));
     stage->kernel_seconds += nib_seconds() - start;
-    return write_bytes(r, stage, u->out[0], (uint64_t)first * row_bytes, stage->host[NIB_STAGE_Y],
+    return write_bytes(r, stage, u->out[0], (uint64_t)first * row_bytes, stage->data[NIB_STAGE_Y],
                        bytes);
 }
 

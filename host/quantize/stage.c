@@ -21,7 +21,8 @@ nib_status nib_stage_open(nib_stage *stage, nib_ctx *ctx, const size_t bytes[NIB
     *stage = (nib_stage){.ctx = ctx};
     for (int i = 0; i < NIB_STAGE_BUFFERS; i++) {
         if (!bytes[i]) continue;
-        stage->host[i] = aligned_alloc(PAGE, (bytes[i] + PAGE - 1) / PAGE * PAGE);
+        size_t room = (bytes[i] + PAGE - 1) / PAGE * PAGE + NIB_STAGE_SLACK;
+        stage->data[i] = stage->host[i] = aligned_alloc(PAGE, room);
         if (!stage->host[i])
             return NIB_FAIL(NIB_E_MEMORY, "no memory for a lane's buffer of %zu bytes", bytes[i]);
         if (ctx && nib_host_memory(ctx)) stage->device[i] = nib_wrap(stage->host[i], bytes[i]);
@@ -43,20 +44,26 @@ void nib_stage_close(nib_stage *stage)
 nib_status nib_stage_up(nib_stage *stage, nib_stage_buffer buffer, size_t bytes)
 {
     if (nib_host_memory(stage->ctx)) return NIB_OK;
-    return nib_upload(stage->stream, stage->device[buffer], stage->host[buffer], bytes);
+    return nib_upload(stage->stream, stage->device[buffer], stage->data[buffer], bytes);
 }
 
 nib_status nib_stage_down(nib_stage *stage, nib_stage_buffer buffer, size_t bytes)
 {
     if (nib_host_memory(stage->ctx)) return NIB_OK;
-    return nib_download(stage->stream, stage->host[buffer], stage->device[buffer], bytes);
+    return nib_download(stage->stream, stage->data[buffer], stage->device[buffer], bytes);
 }
 
 nib_status nib_stage_read(nib_stage *stage, const nib_file *file, int32_t shard, uint64_t offset,
                           nib_stage_buffer buffer, size_t bytes)
 {
+    enum { ELEMENT = 8 }; /* the widest alignment that a kernel asks for */
     double start = nib_seconds();
-    nib_status status = nib_file_read(file, shard, offset, stage->host[buffer], bytes);
+    void *data = stage->host[buffer];
+    nib_status status = nib_file_read_direct(file, shard, offset, data, bytes, &data);
+    if (status == NIB_OK && (uintptr_t)data % ELEMENT)
+        data = memmove(stage->host[buffer], data, bytes);
+    stage->data[buffer] = data;
+    if (stage->ctx && nib_host_memory(stage->ctx)) stage->device[buffer] = nib_wrap(data, bytes);
     stage->read_seconds += nib_seconds() - start;
     stage->read_bytes += bytes;
     return status;

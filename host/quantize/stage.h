@@ -17,10 +17,16 @@ typedef enum nib_stage_buffer {
     NIB_STAGE_BUFFERS
 } nib_stage_buffer;
 
+enum {
+    NIB_STAGE_SLACK = 8192
+}; /* bytes that each host buffer takes more: room for a direct read's edges */
+
 typedef struct nib_stage {
     nib_ctx *ctx;
     nib_stream *stream;
     unsigned char *host[NIB_STAGE_BUFFERS]; /* aligned to 4096 */
+    unsigned char *data
+        [NIB_STAGE_BUFFERS]; /* where in them the bytes begin: a direct read may lie further in */
     nib_mem device[NIB_STAGE_BUFFERS]; /* the host memory itself where kernels use host memory */
     double read_seconds, kernel_seconds, write_seconds;
     uint64_t read_bytes, written_bytes;
@@ -34,7 +40,7 @@ void nib_stage_close(nib_stage *stage);
 nib_status nib_stage_up(nib_stage *stage, nib_stage_buffer buffer, size_t bytes);
 nib_status nib_stage_down(nib_stage *stage, nib_stage_buffer buffer, size_t bytes);
 
-/* Reads a span into a host buffer, and its time into the stage's account. */
+/* Reads a span into a host buffer (data[] says where), and its time into the stage's account. */
 nib_status nib_stage_read(nib_stage *stage, const nib_file *file, int32_t shard, uint64_t offset,
                           nib_stage_buffer buffer, size_t bytes);
 
