@@ -41,7 +41,7 @@ typedef struct nib_backend {
     size_t kernel_count;
 } nib_backend;
 
-/* The backends, in the order in which "auto" prefers their devices. */
+/* The backends, in the order in which devices are listed. */
 #define NIB_BACKENDS(X) X(cpu) X(ref) X(opencl) X(cuda)
 #define X(name) extern const nib_backend nib_backend_##name;
 NIB_BACKENDS(X)

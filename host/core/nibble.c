@@ -69,6 +69,15 @@ static const nib_backend *parse_device(const char *name, int *index_ret)
     return NULL;
 }
 
+/* What "auto" opens: a CUDA device where there is one, otherwise the CPU. */
+static const nib_backend *best_backend(void)
+{
+    nib_device_info info;
+    const nib_backend *cuda = &nib_backend_cuda;
+    int usable = cuda->count() > 0 && cuda->describe(0, &info) == NIB_OK && info.quantizes;
+    return usable ? cuda : &nib_backend_cpu;
+}
+
 static void list_devices(char *text, size_t size)
 {
     text[0] = 0;
@@ -98,7 +107,7 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
                         own.threads);
     int index = 0;
     const nib_backend *backend =
-        strcmp(device, "auto") ? parse_device(device, &index) : backends[0];
+        strcmp(device, "auto") ? parse_device(device, &index) : best_backend();
     if (!backend || index >= backend->count()) {
         char list[256];
         list_devices(list, sizeof list);

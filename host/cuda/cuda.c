@@ -212,7 +212,8 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     d->driver = nib_cuda_load(NULL);
     d->units = info.units > 0 ? info.units : 1;
     pthread_mutex_init(&d->lock, NULL);
-    snprintf(d->label, sizeof d->label, "%.23s (%.40s, %.20s)", info.name, info.model, info.features);
+    snprintf(d->label, sizeof d->label, "%.23s (%.40s, %.20s)", info.name, info.model,
+             info.features);
     nib_status status = NIB_OK;
     if (d->driver->cuDeviceGet(&d->device, index) != CUDA_SUCCESS)
         status = NIB_FAIL(NIB_E_NO_DEVICE, "no device %s", info.name);

@@ -38,7 +38,8 @@ enum {
     LAUNCH_FAILED = 719
 };
 
-namespace {
+namespace
+{
 
 enum { DEVICES = 2 };
 
@@ -91,7 +92,8 @@ bool is_device_memory(const void *p, size_t bytes)
     auto next = state.memory.upper_bound((char *)p);
     if (next == state.memory.begin()) return false;
     auto &entry = *--next;
-    return (char *)p + bytes <= entry.first + entry.second.first && entry.second.second == current.back()->device;
+    return (char *)p + bytes <= entry.first + entry.second.first &&
+           entry.second.second == current.back()->device;
 }
 
 void run(Stream *stream)
@@ -120,7 +122,8 @@ struct Launch {
 void run_kernel(Launch launch, dim3 grid, dim3 block, const char *name)
 {
     try {
-        if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches)) throw emu::Failure("planted fault");
+        if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches))
+            throw emu::Failure("planted fault");
         emu::options.seed = number("CUDA_HOST_SEED", 1) + size_t(state.launches);
         emu::launch(grid, block, 0, Launch::enter, &launch, emu::Where{name, 0});
     } catch (const emu::Failure &failure) {
@@ -142,19 +145,23 @@ API CUresult cuDriverGetVersion(int *version) { return *version = 13000, SUCCESS
 
 API CUresult cuGetErrorName(CUresult error, const char **text)
 {
-    static const std::map<int, const char *> names = {{INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
-                                                      {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
-                                                      {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
-                                                      {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE"},
-                                                      {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
-                                                      {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
-                                                      {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}};
+    static const std::map<int, const char *> names = {
+        {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"},
+        {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
+        {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
+        {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE"},
+        {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
+        {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
+        {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}};
     auto found = names.find(error);
     *text = found == names.end() ? nullptr : found->second;
     return *text ? SUCCESS : INVALID_VALUE;
 }
 
-API CUresult cuGetErrorString(CUresult error, const char **text) { return cuGetErrorName(error, text); }
+API CUresult cuGetErrorString(CUresult error, const char **text)
+{
+    return cuGetErrorName(error, text);
+}
 
 API CUresult cuDeviceGetCount(int *count) { return *count = DEVICES, SUCCESS; }
 
@@ -178,7 +185,9 @@ API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice)
 API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice)
 {
     switch (attribute) {
-    case 16: return *value = 1, SUCCESS; // one multiprocessor: the grid is smaller than the work, so strides show
+    case 16:
+        return *value = 1,
+               SUCCESS; // one multiprocessor: the grid is smaller than the work, so strides show
     case 75: return *value = 9, SUCCESS;
     case 76: return *value = 0, SUCCESS;
     default: return INVALID_VALUE;
@@ -244,7 +253,8 @@ API CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
     BEGIN(true);
     CUdevice device = current.back()->device;
     if (!bytes) return INVALID_VALUE;
-    if (bytes > number("CUDA_HOST_MEMORY", size_t(1) << 30) - state.used[device]) return OUT_OF_MEMORY;
+    if (bytes > number("CUDA_HOST_MEMORY", size_t(1) << 30) - state.used[device])
+        return OUT_OF_MEMORY;
     char *memory = static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
     if (!memory) return OUT_OF_MEMORY;
     std::memset(memory, 0xC5, bytes); // what was there before is nobody's business
@@ -309,12 +319,13 @@ API CUresult cuModuleGetFunction(void **function, Module *, const char *name)
     return *function ? SUCCESS : NOT_FOUND;
 }
 
-API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                            unsigned shared_bytes, Stream *stream, void **params, void **extra)
+API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                            unsigned by, unsigned bz, unsigned shared_bytes, Stream *stream,
+                            void **params, void **extra)
 {
     BEGIN(true);
-    if (stream->context != current.back() || !gx || gy != 1 || gz != 1 || by != 1 || bz != 1 || bx > 1024 ||
-        shared_bytes || extra)
+    if (stream->context != current.back() || !gx || gy != 1 || gz != 1 || by != 1 || bz != 1 ||
+        bx > 1024 || shared_bytes || extra)
         return INVALID_VALUE;
     Launch launch = {reinterpret_cast<Kernel *>(function), *static_cast<nib_spans *>(params[0]),
                      *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2])};
