@@ -134,10 +134,11 @@ for names in "--bits 4 --asym --q-group-size 64" "--q-bits 4 --use_zero_point --
     expect 0 "" "$nibble" plan model $names --as csv
     holds "plan $names is as expected" cmp out expected
 done
-"$nibble" plan model --scheme int8 --group-size channel --ignore '.*down_proj.*' --as csv >expected
+"$nibble" plan model --scheme int8 --group-size channel --ignore '.*down_proj.*' --as csv | cut -d, -f1-5 | sort >expected
 for names in "-g -1 --exclude .*down_proj.*" "-g 0 --ignore_layers=re:.*down_proj.*" "--group-size 0 --tensor-type .*down_proj.*=keep"; do
     expect 0 "" "$nibble" plan model --bits 8 --sym $names --as csv
-    holds "plan $names has the same sizes" test "$(cut -d, -f1-5 out | sort | grep -c .)" -ge 4
+    cut -d, -f1-5 out | sort >sizes # the reasons differ
+    holds "plan $names has the same sizes" cmp sizes expected
 done
 
 # ---- mistakes ----
