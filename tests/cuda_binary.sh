@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# cuda_binary.sh - what nvcc makes of kernels/cuda, without a GPU: every row of cuda_kernels.def has its entry point, no kernel
+# spills registers, and the PTX holds no approximate, flushing or contracted arithmetic (docs/numerics.md section 2).
+# Prints registers and shared memory of each kernel on sm_90. Skips (77) without nvcc.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+nvcc=$(command -v nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null) || { echo "nvcc is not installed" && exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+flags=(-std=c++17 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true)
+passed=0 failed=0
+check() { # WHAT COMMAND...: the command must succeed
+    local what=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "failed: $what"; fi
+}
+
+for source in kernels/cuda/*.cu; do
+    stem=$(basename "$source" .cu)
+    "$nvcc" "${flags[@]}" -arch=compute_80 -ptx -o "$work/$stem.ptx" "$source"
+    "$nvcc" "${flags[@]}" -arch=sm_90 -cubin -Xptxas -v -o "$work/$stem.cubin" "$source" 2>"$work/$stem.txt"
+    readelf -sW "$work/$stem.cubin" | awk -v m="$stem" '$4 == "FUNC" && $NF ~ /^nib_/ {print m, $NF}' >>"$work/entries"
+    check "$stem: approximate or flushing arithmetic in its PTX" bash -c "! grep -nE 'approx|\.ftz' '$work/$stem.ptx'"
+    # The only fused operations are nib_quotient's two for each code that is rounded.
+    fused=$(grep -c 'fma.rn.f32' "$work/$stem.ptx" || true)
+    codes=$(grep -c 'cvt.rni.s32.f32' "$work/$stem.ptx" || true)
+    [ "$stem" = quantize ] || codes=0
+    check "$stem: $fused fused operations, expected $((2 * codes))" test "$fused" -eq $((2 * codes))
+    check "$stem: a kernel spills registers" bash -c "! grep -E '[1-9][0-9]* bytes spill' '$work/$stem.txt'"
+    grep -oE "Compiling entry function '[^']*'|Used [0-9]+ registers.*" "$work/$stem.txt" |
+        sed "s/Compiling entry function//; s/Used/: /" | paste -sd ' \n'
+done
+
+# The rows' modules and entries, by the preprocessor.
+{
+    echo '#define NIB_KERNEL(op, name, bits, x, y, c, m, module, item, lanes, entry) ROW module @ entry @'
+    echo '#define NIB_KERNEL2(op, name, bits, x, y, c, m, module, i, l, entry, i2, l2, entry2) ROW module @ entry @ ROW module @ entry2 @'
+    cat host/cuda/cuda_kernels.def
+} | gcc -E -P -xc - | tr -d '\n' | sed 's/ROW/\n/g' | tr -d '" ' | awk -F@ 'NF > 2 {print $1, $2}' >"$work/rows"
+check "no rows were found" test -s "$work/rows"
+while read -r module entry; do
+    check "$entry is not in $module.cu" grep -qx "$module $entry" "$work/entries"
+done <"$work/rows"
+while read -r module entry; do
+    check "$entry of $module.cu has no row" grep -qx "$module $entry" "$work/rows"
+done <"$work/entries"
+echo "$passed passed, $failed failed"
+test "$failed" -eq 0
