@@ -431,7 +431,7 @@ static void choose_shapes(options *o)
                 : o->bytes < 1 << 30          ? 1024
                 : o->bytes < INT64_C(4) << 30 ? 2048
                                               : 4096;
-    o->intermediate = o->hidden * 11 / 4;
+    o->intermediate = o->hidden * 3; /* a multiple of 128 */
     o->vocab = o->hidden * 8;
     options one = *o;
     one.layers = 0;
@@ -451,7 +451,7 @@ static const char usage[] =
     "usage: make_checkpoint OUT [options]\n"
     "OUT is a directory, or a file that ends in .safetensors (one shard, no config.json).\n"
     "  --size SIZE          at least so many bytes (4G, 300M): chooses the shapes\n"
-    "  --layers N --hidden N --intermediate N --vocab N   the shapes (2, 256, 704, 1024)\n"
+    "  --layers N --hidden N --intermediate N --vocab N   the shapes (2, 256, 768, 1024)\n"
     "  --experts N          N experts per layer, each its own tensors; --stacked: 3-d tensors\n"
     "  --dtype f32|f16|bf16 (bf16)\n"
     "  --shards N           so many files and an index (1)\n"
@@ -477,7 +477,7 @@ static options parse(int argc, char **argv)
     };
     options o = {.layers = 2,
                  .hidden = 256,
-                 .intermediate = 704,
+                 .intermediate = 768,
                  .vocab = 1024,
                  .shards = 1,
                  .type = BF16,

@@ -69,8 +69,11 @@ def read_run(path, rows, reasons, failures):
 def read_steps(path, rows, reasons, failures):
     for line in path.read_text().splitlines():
         status, step, reason = line.split("\t")
-        rows.setdefault("steps", Count()).add(status)
-        rows["total"].add(status)
+        log = path.parent / f"{step.replace(' ', '-')}.log"
+        closing = CLOSING.findall(log.read_text(errors="replace")) if log.exists() else []
+        checks = int(closing[-1][0]) if closing else 0
+        rows.setdefault("steps", Count()).add(status, checks)
+        rows["total"].add(status, checks)
         if status == "skipped":
             reasons.setdefault(f"{step}: {reason}", set())
         if status == "failed":

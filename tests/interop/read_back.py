@@ -53,9 +53,9 @@ def main():
     folders = [pathlib.Path(a) for a in sys.argv[1:] if pathlib.Path(a).is_dir()]
     for folder in folders:
         try:
-            print(json.dumps({"test": "safetensors", **read_output(folder)}))
+            print(json.dumps({"test": "safetensors", **read_output(folder), "passed": True}))
         except Exception as error:  # whatever the library makes of a bad file is the finding
-            print(json.dumps({"test": "safetensors", "output": folder.name, "failed": str(error)}))
+            print(json.dumps({"test": "safetensors", "output": folder.name, "passed": False, "error": str(error)}))
             failed += 1
     return failed
 
