@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 1 << 20 };
+enum { PIECE = 1 << 20, MOST_ROUNDS = 64, MOST_THREADS = 64 };
 
 static double seconds(void)
 {
@@ -83,7 +83,7 @@ static double run_plain(plain *p, const char *work, int direct)
         posix_fallocate(p->out, 0, (off_t)p->output))
         fail(path);
     atomic_store(&p->next, 0);
-    pthread_t threads[64];
+    pthread_t threads[MOST_THREADS];
     for (int i = 0; i < p->threads; i++) pthread_create(&threads[i], NULL, copy_some, p);
     for (int i = 0; i < p->threads; i++) pthread_join(threads[i], NULL);
     if (fdatasync(p->out) || fsync(directory)) fail("sync");
@@ -120,71 +120,112 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
-int main(int argc, char **argv)
+typedef struct settings {
+    const char *model, *work, *scheme;
+    int rounds, threads, direct;
+} settings;
+
+static int parse(int argc, char **argv, settings *s)
 {
-    int rounds = 5, threads = (int)sysconf(_SC_NPROCESSORS_ONLN), direct = 0;
-    const char *scheme = "int4";
-    if (argc < 3)
-        return fprintf(stderr, "usage: bench_pipeline MODEL WORK_DIR [--rounds N] [--threads N] "
-                               "[--scheme S] [--direct]\n"),
-               2;
+    if (argc < 3) return 0;
+    *s = (settings){argv[1], argv[2], "int4", 5, (int)sysconf(_SC_NPROCESSORS_ONLN), 0};
     for (int i = 3; i < argc; i++) {
-        if (!strcmp(argv[i], "--direct")) direct = 1;
-        else if (i + 1 < argc && !strcmp(argv[i], "--rounds")) rounds = atoi(argv[++i]);
-        else if (i + 1 < argc && !strcmp(argv[i], "--threads")) threads = atoi(argv[++i]);
-        else if (i + 1 < argc && !strcmp(argv[i], "--scheme")) scheme = argv[++i];
+        if (!strcmp(argv[i], "--direct")) s->direct = 1;
+        else if (i + 1 < argc && !strcmp(argv[i], "--rounds")) s->rounds = atoi(argv[++i]);
+        else if (i + 1 < argc && !strcmp(argv[i], "--threads")) s->threads = atoi(argv[++i]);
+        else if (i + 1 < argc && !strcmp(argv[i], "--scheme")) s->scheme = argv[++i];
+        else return 0;
     }
-    const nib_file_options file_options = {.size = sizeof file_options,
-                                           .io = direct ? NIB_IO_DIRECT : NIB_IO_BUFFERED};
-    const nib_job_options job_options = {
-        .size = sizeof job_options, .scheme = nib_scheme_find(scheme), .group = -1};
-    char output[600];
-    snprintf(output, sizeof output, "%s/out", argv[2]);
-    nib_run_options run = {
-        .size = sizeof run, .output = output, .device = "cpu", .threads = threads, .replace = 1};
-    nib_file *file;
-    nib_job *job;
-    if (nib_file_open(argv[1], &file_options, &file) != NIB_OK ||
-        nib_job_create(file, &job_options, &job) != NIB_OK)
-        return fprintf(stderr, "%s\n", nib_last_error()), 1;
+    return s->rounds > 0 && s->rounds <= MOST_ROUNDS && s->threads > 0 &&
+           s->threads <= MOST_THREADS;
+}
+
+static void describe_plain(plain *p, const nib_file *file, const nib_job *job, const settings *s)
+{
     nib_job_totals totals;
     nib_job_sum(job, &totals);
-    plain p = {
-        .shards = nib_file_shard_count(file), .threads = threads, .output = totals.output_bytes};
-    for (int s = 0; s < p.shards; s++) {
-        snprintf(p.path[s], sizeof p.path[s], "%s/%s", argv[1], nib_file_shard_name(file, s));
-        p.bytes[s] = nib_file_shard_bytes(file, s);
-        p.begin[s] = p.total;
-        p.total += (p.bytes[s] + PIECE - 1) / PIECE * PIECE;
+    *p = (plain){
+        .shards = nib_file_shard_count(file), .threads = s->threads, .output = totals.output_bytes};
+    for (int i = 0; i < p->shards; i++) {
+        snprintf(p->path[i], sizeof p->path[i], "%s/%s", s->model, nib_file_shard_name(file, i));
+        p->bytes[i] = nib_file_shard_bytes(file, i);
+        p->begin[i] = p->total;
+        p->total += (p->bytes[i] + PIECE - 1) / PIECE * PIECE;
     }
-    double ours[64], theirs[64], ratios[64];
-    for (int i = 0; i <= rounds && i < 64; i++) { /* the first round only warms up */
+}
+
+static double run_nibble(nib_job *job, const settings *s)
+{
+    char output[600], command[1400];
+    snprintf(output, sizeof output, "%s/out", s->work);
+    snprintf(command, sizeof command, "rm -rf '%s' '%s.partial'", output, output);
+    if (system(command)) fail(command);
+    const nib_run_options run = {.size = sizeof run,
+                                 .output = output,
+                                 .device = "cpu",
+                                 .threads = s->threads,
+                                 .io = s->direct ? NIB_IO_DIRECT : NIB_IO_BUFFERED};
+    if (nib_job_run(job, &run) != NIB_OK) {
+        fprintf(stderr, "%s\n", nib_last_error());
+        exit(1);
+    }
+    return nib_job_stats(job)->seconds;
+}
+
+static void report(const settings *s, const nib_job *job, const plain *p, double *theirs,
+                   double *ours, double *ratios)
+{
+    const nib_run_stats *stats = nib_job_stats(job);
+    double ratio = median(ratios, s->rounds); /* sorted now */
+    printf("{\"bench\": \"pipeline\", \"scheme\": \"%s\", \"io\": \"%s\", \"threads\": %d, "
+           "\"lanes\": %d, \"rounds\": %d, ",
+           s->scheme, s->direct ? "direct, cold" : "buffered, warm", s->threads, stats->lanes,
+           s->rounds);
+    printf("\"input_bytes\": %llu, \"output_bytes\": %llu, \"plain_seconds\": %.4f, "
+           "\"nibble_seconds\": %.4f, ",
+           (unsigned long long)stats->read_bytes, (unsigned long long)p->output,
+           median(theirs, s->rounds), median(ours, s->rounds));
+    printf("\"ratio_median\": %.3f, \"ratio_min\": %.3f, \"ratio_max\": %.3f, ", ratio, ratios[0],
+           ratios[s->rounds - 1]);
+    printf("\"read_seconds\": %.3f, \"kernel_seconds\": %.3f, \"write_seconds\": %.3f, "
+           "\"sync_seconds\": %.3f, \"version\": \"%s\"}\n",
+           stats->read_seconds, stats->kernel_seconds, stats->write_seconds, stats->sync_seconds,
+           nib_version());
+}
+
+int main(int argc, char **argv)
+{
+    settings s;
+    if (!parse(argc, argv, &s)) {
+        fprintf(stderr, "usage: bench_pipeline MODEL WORK_DIR [--rounds N] [--threads N] [--scheme "
+                        "S] [--direct]\n");
+        return 2;
+    }
+    const nib_file_options file_options = {.size = sizeof file_options,
+                                           .io = s.direct ? NIB_IO_DIRECT : NIB_IO_BUFFERED};
+    const nib_job_options job_options = {
+        .size = sizeof job_options, .scheme = nib_scheme_find(s.scheme), .group = -1};
+    nib_file *file;
+    nib_job *job;
+    if (nib_file_open(s.model, &file_options, &file) != NIB_OK ||
+        nib_job_create(file, &job_options, &job) != NIB_OK) {
+        fprintf(stderr, "%s\n", nib_last_error());
+        return 1;
+    }
+    plain p;
+    describe_plain(&p, file, job, &s);
+    double ours[MOST_ROUNDS], theirs[MOST_ROUNDS], ratios[MOST_ROUNDS];
+    for (int i = 0; i <= s.rounds; i++) { /* the first round only warms up, and is written over */
         int at = i ? i - 1 : 0;
-        char command[1400];
-        prepare(&p, direct);
-        theirs[at] = run_plain(&p, argv[2], direct);
-        prepare(&p, direct);
-        snprintf(command, sizeof command, "rm -rf %s %s.partial", output, output);
-        if (system(command)) return 1;
-        if (nib_job_run(job, &run) != NIB_OK) return fprintf(stderr, "%s\n", nib_last_error()), 1;
-        ours[at] = nib_job_stats(job)->seconds;
+        prepare(&p, s.direct);
+        theirs[at] = run_plain(&p, s.work, s.direct);
+        prepare(&p, s.direct);
+        ours[at] = run_nibble(job, &s);
         ratios[at] = theirs[at] / ours[at];
         fprintf(stderr, "%s: plain %.3f s, nibble %.3f s, ratio %.2f\n", i ? "round" : "warm-up",
                 theirs[at], ours[at], ratios[at]);
     }
-    const nib_run_stats *stats = nib_job_stats(job);
-    printf("{\"bench\": \"pipeline\", \"scheme\": \"%s\", \"io\": \"%s\", \"threads\": %d, "
-           "\"lanes\": %d, \"rounds\": %d, "
-           "\"input_bytes\": %llu, \"output_bytes\": %llu, \"plain_seconds\": %.4f, "
-           "\"nibble_seconds\": %.4f, \"ratio_median\": %.3f, "
-           "\"ratio_min\": %.3f, \"ratio_max\": %.3f, \"read_seconds\": %.3f, \"kernel_seconds\": "
-           "%.3f, \"write_seconds\": %.3f, "
-           "\"sync_seconds\": %.3f, \"version\": \"%s\"}\n",
-           scheme, direct ? "direct, cold" : "buffered, warm", threads, stats->lanes, rounds,
-           (unsigned long long)totals.input_bytes, (unsigned long long)totals.output_bytes,
-           median(theirs, rounds), median(ours, rounds), median(ratios, rounds), ratios[0],
-           ratios[rounds - 1], stats->read_seconds, stats->kernel_seconds, stats->write_seconds,
-           stats->sync_seconds, nib_version());
+    report(&s, job, &p, theirs, ours, ratios);
     nib_job_close(job);
     nib_file_close(file);
     return 0;
