@@ -111,8 +111,9 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
     if (!backend || index >= backend->count()) {
         char list[256];
         list_devices(list, sizeof list);
-        return NIB_FAIL(NIB_E_NO_DEVICE, "no device %s; there are: %s (see `nibble doctor`)",
-                        device, list);
+        const char *why = backend && backend->note ? backend->note() : "";
+        return NIB_FAIL(NIB_E_NO_DEVICE, "no device %s%s%s; there are: %s (see `nibble doctor`)",
+                        device, *why ? ": " : "", why, list);
     }
     nib_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return NIB_FAIL(NIB_E_MEMORY, "no memory for a context (%zu bytes)", sizeof *ctx);

@@ -87,8 +87,14 @@ static nib_status failed(cuda_device *d, CUresult result, const char *call, cons
     nib_status status = sticky                               ? NIB_E_DEVICE_LOST
                         : result == CUDA_ERROR_OUT_OF_MEMORY ? NIB_E_MEMORY
                                                              : NIB_E_DEVICE;
-    return NIB_FAIL(status, "%s: %s: %s (%d): %s%s%s", d->label, call, name ? name : "?", result,
-                    text ? text : "", *what ? "; in " : "", what);
+    const char *advice =
+        result == CUDA_ERROR_NO_BINARY_FOR_GPU
+            ? "; this build has no kernels for it: build with -DNIBBLE_CUDA_ARCHS=<its sm number>"
+        : result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+            ? "; the driver is older than the toolkit that built nibble: update the driver"
+            : "";
+    return NIB_FAIL(status, "%s: %s: %s (%d): %s%s%s%s", d->label, call, name ? name : "?", result,
+                    text ? text : "", *what ? "; in " : "", what, advice);
 }
 
 #define CALL(d, function, ...)                                                                     \
@@ -105,6 +111,12 @@ static nib_status enter(cuda_device *d)
                         d->label);
     CALL(d, cuCtxPushCurrent, d->context);
     return NIB_OK;
+}
+
+/* To release what a live context holds; a dead one keeps it, and the first failure's words stay. */
+static int enter_to_release(cuda_device *d)
+{
+    return !atomic_load(&d->dead) && d->driver->cuCtxPushCurrent(d->context) == CUDA_SUCCESS;
 }
 
 static void leave(cuda_device *d)
@@ -191,7 +203,7 @@ static nib_status open_context(cuda_device *d)
 static void close_device(void *impl)
 {
     cuda_device *d = impl;
-    if (d->context && enter(d) == NIB_OK) {
+    if (d->context && enter_to_release(d)) {
         for (int m = 0; m < MODULE_COUNT; m++)
             if (d->modules[m]) d->driver->cuModuleUnload(d->modules[m]);
         leave(d);
@@ -244,7 +256,7 @@ static nib_status sync(void *impl, void *queue)
 static void stream_close(void *impl, void *queue)
 {
     cuda_device *d = impl;
-    if (enter(d) != NIB_OK) return;
+    if (!enter_to_release(d)) return;
     d->driver->cuStreamSynchronize(queue);
     d->driver->cuStreamDestroy(queue);
     leave(d);
@@ -267,7 +279,7 @@ static nib_status alloc(void *impl, size_t bytes, void **handle_ret)
 static void release(void *impl, void *handle)
 {
     cuda_device *d = impl;
-    if (enter(d) != NIB_OK) return;
+    if (!enter_to_release(d)) return;
     d->driver->cuMemFree((CUdeviceptr)(uintptr_t)handle);
     leave(d);
 }

@@ -108,7 +108,8 @@ nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, co
             fixed + lane > cap ? "--max-memory" : "--max-vram",
             (fixed + lane > cap ? cap : vram) >> 20, ((fixed + lane) >> 20) + 1, fixed >> 20,
             (lane >> 20) + 1);
-    plan.total_bytes = fixed + lane * (size_t)plan.lanes;
+    plan.device_bytes = lane * (size_t)plan.lanes;
+    plan.total_bytes = fixed + plan.device_bytes;
     *plan_ret = plan;
     return NIB_OK;
 }

@@ -9,6 +9,7 @@ typedef struct nib_memory_plan {
     int lanes;
     size_t bytes[NIB_STAGE_BUFFERS]; /* of each lane */
     size_t total_bytes;              /* of the process, all told */
+    size_t device_bytes; /* of all lanes' buffers, on the device where it has memory of its own */
 } nib_memory_plan;
 
 /* Sets tile_rows of every unit and plans the buffers. E_MEMORY says what is needed. */

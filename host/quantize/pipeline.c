@@ -234,7 +234,7 @@ static nib_status merge(void *user, int64_t tile, int slot_number)
 
 /* ---- the run ---- */
 
-static nib_status take_buffers(run *r)
+static nib_status take_planned_buffers(run *r)
 {
     int lanes = r->plan.lanes, slots = nib_lane_slots(lanes);
     r->stages = calloc((size_t)lanes, sizeof *r->stages);
@@ -263,11 +263,30 @@ static void release(run *r)
     for (int i = 0; r->slots && i < nib_lane_slots(r->plan.lanes); i++) free(r->slots[i].blocks);
     free(r->stages);
     free(r->slots);
+    r->stages = NULL;
+    r->slots = NULL;
+}
+
+/* Plans within the caps and takes the lanes' buffers. Where the device has less memory free than its
+ * cap allows, plans again with half; the device's own words stand where nothing fits. */
+static nib_status take_buffers(run *r)
+{
+    nib_run_options options = *r->options;
+    NIB_TRY(nib_memory_plan_make(r->job, &options, r->ctx, &r->plan));
+    for (;;) {
+        nib_status status = take_planned_buffers(r);
+        if (status != NIB_E_MEMORY || nib_host_memory(r->ctx)) return status;
+        char words[1024];
+        snprintf(words, sizeof words, "%s", nib_last_error());
+        release(r);
+        options.max_vram_bytes = r->plan.device_bytes / 2;
+        if (nib_memory_plan_make(r->job, &options, r->ctx, &r->plan) != NIB_OK)
+            return NIB_FAIL(NIB_E_MEMORY, "%s", words);
+    }
 }
 
 static nib_status stream(run *r)
 {
-    NIB_TRY(take_buffers(r));
     for (int64_t i = 0; i < r->job->unit_count; i++) {
         const nib_unit *u = &r->job->units[i];
         r->total_bytes += (uint64_t)(u->rows * u->row_bytes);
@@ -319,10 +338,11 @@ nib_status nib_job_run(nib_job *job, const nib_run_options *options)
     snprintf(job->stats.device, sizeof job->stats.device, "%s", nib_ctx_device(r.ctx)->name);
     nib_status status =
         job->recipe.keep_nonfinite ? nib_job_keep_nonfinite(job, options->cancel) : NIB_OK;
-    if (status == NIB_OK) status = nib_memory_plan_make(job, options, r.ctx, &r.plan);
+    if (status == NIB_OK) status = take_buffers(&r);
     job->stats.lanes = r.plan.lanes;
     job->stats.peak_memory_bytes = r.plan.total_bytes;
     if (status == NIB_OK) status = run_planned(&r);
+    release(&r);
     nib_close(r.ctx);
     return status;
 }

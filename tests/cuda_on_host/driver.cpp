@@ -5,9 +5,11 @@
 //   - two devices; memory of CUDA_HOST_MEMORY bytes each (default 1 GiB): more is CUDA_ERROR_OUT_OF_MEMORY
 //   - copies and kernels run late: at the next synchronisation of their stream, never at the call
 //   - a current context is needed, and must be of the device whose memory and streams are used
-//   - a kernel that breaks a rule of the machine prints why, and every later call returns CUDA_ERROR_LAUNCH_FAILED
-//   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks
-//   - cuda_host_calls(name) counts calls
+//   - a kernel that breaks a rule of the machine prints why, and every later call on its device returns
+//     CUDA_ERROR_LAUNCH_FAILED; the other device goes on
+//   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks,
+//     CUDA_HOST_IMAGE=ERROR makes loading a module fail with that code
+//   - cuda_host_calls(name) counts calls; cuda_host_context(device) makes a context that is not the primary one
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -15,6 +17,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -34,6 +37,8 @@ enum {
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
+    NO_BINARY = 209,
+    UNSUPPORTED_PTX = 222,
     NOT_FOUND = 500,
     LAUNCH_FAILED = 719
 };
@@ -50,6 +55,7 @@ struct Context {
 struct Stream {
     Context *context;
     std::deque<std::function<void()>> work;
+    std::vector<std::pair<const char *, size_t>> reading; // host memory of uploads to come
 };
 
 struct Module {
@@ -62,9 +68,13 @@ struct State {
     size_t used[DEVICES] = {};
     std::map<char *, std::pair<size_t, CUdevice>> memory; // start -> bytes, device
     std::map<std::string, long> calls;
-    bool faulted = false;
+    std::map<Stream *, std::unique_ptr<Stream>> streams;
+    std::map<Module *, std::unique_ptr<Module>> modules;
+    std::deque<Context> others;
+    bool faulted[DEVICES] = {};
     long launches = 0;
-} state;
+};
+State &state = *new State; // outlives every thread, and what a dead context keeps is no leak
 
 thread_local std::vector<Context *> current;
 
@@ -78,8 +88,9 @@ size_t number(const char *name, size_t otherwise)
 CUresult begin(const char *name, bool needs_context)
 {
     state.calls[name]++;
-    if (state.faulted) return LAUNCH_FAILED;
-    return needs_context && current.empty() ? INVALID_CONTEXT : SUCCESS;
+    if (!needs_context) return SUCCESS;
+    if (current.empty()) return INVALID_CONTEXT;
+    return state.faulted[current.back()->device] ? LAUNCH_FAILED : SUCCESS;
 }
 
 #define BEGIN(needs_context)                                                                       \
@@ -98,11 +109,12 @@ bool is_device_memory(const void *p, size_t bytes)
 
 void run(Stream *stream)
 {
-    while (!stream->work.empty() && !state.faulted) {
+    while (!stream->work.empty() && !state.faulted[stream->context->device]) {
         auto work = std::move(stream->work.front());
         stream->work.pop_front();
         work();
     }
+    stream->reading.clear();
 }
 
 typedef void Kernel(nib_spans, nib_args, nib_i64);
@@ -119,7 +131,7 @@ struct Launch {
     }
 };
 
-void run_kernel(Launch launch, dim3 grid, dim3 block, const char *name)
+void run_kernel(Launch launch, CUdevice device, dim3 grid, dim3 block, const char *name)
 {
     try {
         if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches))
@@ -128,7 +140,7 @@ void run_kernel(Launch launch, dim3 grid, dim3 block, const char *name)
         emu::launch(grid, block, 0, Launch::enter, &launch, emu::Where{name, 0});
     } catch (const emu::Failure &failure) {
         std::fprintf(stderr, "cuda-host: %s: %s\n", name, failure.what());
-        state.faulted = true;
+        state.faulted[device] = true;
     }
 }
 
@@ -138,6 +150,12 @@ API long cuda_host_calls(const char *name)
 {
     std::lock_guard<std::recursive_mutex> guard(state.lock);
     return state.calls[name];
+}
+
+API void *cuda_host_context(int device)
+{
+    std::lock_guard<std::recursive_mutex> guard(state.lock);
+    return &state.others.emplace_back(Context{device});
 }
 
 API CUresult cuInit(unsigned) { return SUCCESS; }
@@ -151,6 +169,8 @@ API CUresult cuGetErrorName(CUresult error, const char **text)
         {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
         {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE"},
         {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
+        {NO_BINARY, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+        {UNSUPPORTED_PTX, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION"},
         {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
         {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}};
     auto found = names.find(error);
@@ -221,6 +241,8 @@ API CUresult cuCtxPushCurrent_v2(Context *context)
 
 API CUresult cuCtxPopCurrent_v2(Context **context)
 {
+    std::lock_guard<std::recursive_mutex> guard(state.lock);
+    state.calls[__func__]++;
     if (current.empty()) return INVALID_CONTEXT;
     *context = current.back();
     return current.pop_back(), SUCCESS;
@@ -229,7 +251,9 @@ API CUresult cuCtxPopCurrent_v2(Context **context)
 API CUresult cuStreamCreate(Stream **stream, unsigned)
 {
     BEGIN(true);
-    return *stream = new Stream{current.back(), {}}, SUCCESS;
+    std::unique_ptr<Stream> made(new Stream{current.back(), {}, {}});
+    *stream = made.get();
+    return state.streams[*stream] = std::move(made), SUCCESS;
 }
 
 API CUresult cuStreamSynchronize(Stream *stream)
@@ -237,15 +261,14 @@ API CUresult cuStreamSynchronize(Stream *stream)
     BEGIN(true);
     if (stream->context != current.back()) return INVALID_CONTEXT;
     run(stream);
-    return state.faulted ? LAUNCH_FAILED : SUCCESS;
+    return state.faulted[stream->context->device] ? LAUNCH_FAILED : SUCCESS;
 }
 
 API CUresult cuStreamDestroy_v2(Stream *stream)
 {
     BEGIN(true);
     run(stream);
-    delete stream;
-    return SUCCESS;
+    return state.streams.erase(stream) ? SUCCESS : INVALID_VALUE;
 }
 
 API CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
@@ -279,6 +302,7 @@ API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dst, const void *src, size_t bytes
     BEGIN(true);
     char *to = reinterpret_cast<char *>(dst);
     if (stream->context != current.back() || !is_device_memory(to, bytes)) return INVALID_VALUE;
+    stream->reading.push_back({static_cast<const char *>(src), bytes});
     stream->work.push_back([=] { std::memcpy(to, src, bytes); });
     return SUCCESS;
 }
@@ -288,7 +312,10 @@ API CUresult cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t bytes, Stre
     BEGIN(true);
     char *from = reinterpret_cast<char *>(src);
     if (stream->context != current.back() || !is_device_memory(from, bytes)) return INVALID_VALUE;
-    std::memset(dst, 0x3A, bytes); // not there yet
+    char *to = static_cast<char *>(dst);
+    bool source = false; // of an upload before it
+    for (auto &r : stream->reading) source |= to < r.first + r.second && r.first < to + bytes;
+    if (!source) std::memset(dst, 0x3A, bytes); // not there yet
     stream->work.push_back([=] { std::memcpy(dst, from, bytes); });
     return SUCCESS;
 }
@@ -297,14 +324,16 @@ API CUresult cuModuleLoadData(Module **module, const void *image)
 {
     BEGIN(true);
     if (!image) return INVALID_IMAGE;
-    return *module = new Module{current.back()}, SUCCESS;
+    if (size_t planted = number("CUDA_HOST_IMAGE", 0)) return CUresult(planted);
+    std::unique_ptr<Module> made(new Module{current.back()});
+    *module = made.get();
+    return state.modules[*module] = std::move(made), SUCCESS;
 }
 
 API CUresult cuModuleUnload(Module *module)
 {
     BEGIN(true);
-    delete module;
-    return SUCCESS;
+    return state.modules.erase(module) ? SUCCESS : INVALID_VALUE;
 }
 
 // Kernels are symbols of this very library.
@@ -331,6 +360,7 @@ API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned g
                      *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2])};
     Dl_info info;
     const char *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "?";
-    stream->work.push_back([=] { run_kernel(launch, dim3(gx), dim3(bx), name); });
+    CUdevice device = stream->context->device;
+    stream->work.push_back([=] { run_kernel(launch, device, dim3(gx), dim3(bx), name); });
     return SUCCESS;
 }
