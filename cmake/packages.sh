@@ -26,7 +26,7 @@ package_there() {
     esac >/dev/null 2>&1
 }
 
-# Prints the packages of one need ("build" or "test") whose probe fails, in apt's names.
+# Prints the packages of one need whose probe fails, in apt's names.
 packages_missing() {
     local need probe names
     while read -r need probe names; do
@@ -48,7 +48,7 @@ apt_install() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >/dev/null 2>&1
 }
 
-# Installs what is missing, of the needs given ("build", "test"). Fails if a build package is still missing after that;
+# Installs what is missing, of the needs given ("build", "python", "test"). Fails if a build package is still missing after that;
 # a missing test package is only named: the tests that need it say that they are skipped.
 packages_install() {
     local need missing="" sudo=""
