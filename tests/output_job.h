@@ -187,4 +187,19 @@ static inline void job_check(const job *work)
     nib_file_close(file);
 }
 
+static inline char *job_partial(const char *path)
+{
+    char *partial = malloc(strlen(path) + 9);
+    if (!partial) abort();
+    sprintf(partial, "%s.partial", path);
+    return partial;
+}
+
+/* Removes the output and what is left of it unfinished; takes `path`. */
+static inline void job_erase(char *path)
+{
+    temporary_remove(job_partial(path));
+    temporary_remove(path);
+}
+
 #endif

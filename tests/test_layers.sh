@@ -97,7 +97,7 @@ check_tree() {
         check_words "$file" 'NIB_(RULE|LAYOUT|SCHEME)_[A-Z]' 'a backend knows no scheme by name'
     done < <(sources host/ref host/cpu host/opencl host/cuda)
     while read -r file; do
-        check_words "$file" '# *include *<(CL/|cuda|pthread|stdio|unistd)' 'kernels know no device and no system'
+        check_words "$file" '# *include *<(CL/|cuda\.h|cuda_runtime|pthread|stdio|unistd)' 'kernels know no device and no system'
     done < <(sources kernels)
     while read -r file; do
         local lines

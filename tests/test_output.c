@@ -3,10 +3,6 @@
 
 #include "../host/formats/journal.h"
 
-#include <pthread.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
-
 static char *root; /* a directory of our own */
 
 static job job_at(const char *path)
@@ -15,20 +11,6 @@ static job job_at(const char *path)
 }
 
 static char *fresh(const char *name) { return job_path(root, name); }
-
-static char *partial_of(const char *path)
-{
-    char *partial = malloc(strlen(path) + 9);
-    if (!partial) abort();
-    sprintf(partial, "%s.partial", path);
-    return partial;
-}
-
-static void erase(char *path)
-{
-    temporary_remove(partial_of(path));
-    temporary_remove(path);
-}
 
 /* A checkpoint to read from, with other files beside it. */
 static char *make_input(const char *name)
@@ -62,10 +44,10 @@ static void test_round_trip(void)
         uint64_t hash = job_hash(path);
         if (i < 2) first[i % 2] = hash;
         CHECK(hash == first[i % 2], "the same bytes however they are written");
-        char *partial = partial_of(path);
+        char *partial = job_partial(path);
         CHECK(!job_exists(partial));
         free(partial);
-        erase(path);
+        job_erase(path);
         path = fresh("round");
     }
     free(path);
@@ -107,7 +89,7 @@ static void test_texts(void)
                         "\"F16\",\"shape\":[0,4],\"data_offsets\":[2178,2178]}} ";
     CHECK(!strncmp(header, start, strlen(start)), "%.400s", header);
     CHECK(bytes == 4096 + 2178, "data begin at a multiple of 4096");
-    erase(path);
+    job_erase(path);
 }
 
 static void test_carry(void)
@@ -132,7 +114,7 @@ static void test_carry(void)
     CHECK_STATUS(job_run(&work), NIB_E_PATH);
     free(inside);
     free(outside);
-    erase(path);
+    job_erase(path);
     temporary_remove(input);
 }
 
@@ -146,7 +128,7 @@ static nib_status create(const char *path, const nib_file *input, nib_new_tensor
     nib_status status = nib_output_create(path, input, tensors, count, &options, &output);
     CHECK(status == NIB_OK || output == NULL);
     nib_output_close(output);
-    char *partial = partial_of(path);
+    char *partial = job_partial(path);
     CHECK(!job_exists(partial), "a refusal leaves no trace");
     free(partial);
     return status;
@@ -234,7 +216,7 @@ static void test_existing(void)
     CHECK(mkdir(inner, 0777) == 0);
     CHECK_STATUS(job_run(&work), NIB_E_EXISTS);
     CHECK(job_exists(inner));
-    erase(path);
+    job_erase(path);
     free(inner);
     path = fresh("existing");
     CHECK(mkdir(path, 0777) == 0);
@@ -244,7 +226,7 @@ static void test_existing(void)
     CHECK_STATUS(job_run(&work), NIB_E_EXISTS);
     CHECK(unlink(inner) == 0);
     CHECK_OK(job_run(&work)); /* empty now */
-    erase(path);
+    job_erase(path);
     free(inner);
 }
 
@@ -340,14 +322,14 @@ static void test_pieces(void)
     CHECK_OK(nib_output_verify(output));
     CHECK_OK(nib_output_commit(output));
     nib_output_close(output);
-    erase(path);
+    job_erase(path);
 }
 
 /* ---- what is taken up ---- */
 
 static void test_resume(void)
 {
-    char *path = fresh("resume"), *partial = partial_of(path);
+    char *path = fresh("resume"), *partial = job_partial(path);
     job work = job_at(path);
     CHECK_OK(job_run(&work));
     uint64_t hash = job_hash(path);
@@ -366,14 +348,14 @@ static void test_resume(void)
     CHECK(work.taken_up == JOB_TENSORS - 1);
     CHECK(job_hash(path) == hash && !job_exists(partial));
     free(partial);
-    erase(path);
+    job_erase(path);
 }
 
 /* Interrupts a run after three tensors, lets `spoil` at what is left, and runs again. */
 static void resume_after(void (*spoil)(const char *partial), const char *identity, int taken_up,
                          const char *note)
 {
-    char *path = fresh("spoilt"), *partial = partial_of(path);
+    char *path = fresh("spoilt"), *partial = job_partial(path);
     job work = job_at(path);
     work.stop_after = 3;
     CHECK_STATUS(job_run(&work), NIB_E_INTERRUPTED);
@@ -385,7 +367,7 @@ static void resume_after(void (*spoil)(const char *partial), const char *identit
     CHECK(!strncmp(work.note, note, strlen(note)), "%s", work.note);
     job_check(&work);
     free(partial);
-    erase(path);
+    job_erase(path);
 }
 
 static void change(const char *directory, const char *name, long offset, int whence)
@@ -452,7 +434,7 @@ static void test_records(void)
     char data[2112];
     CHECK_STATUS(nib_output_write(output, 1, 0, data, sizeof data), NIB_E_ARGUMENT);
     nib_output_close(output);
-    erase(path);
+    job_erase(path);
 }
 
 /* Every cut and every changed bit leaves a prefix of the records, or nothing. */
@@ -489,7 +471,7 @@ static void test_journal_text(void)
 
 static void test_verify(void)
 {
-    char *path = fresh("verify"), *partial = partial_of(path);
+    char *path = fresh("verify"), *partial = job_partial(path);
     nib_new_tensor tensor = {"t", NIB_U8, 1, {100000}, 0, 0};
     static char data[100000];
     nib_output_options options = {.size = sizeof options};
@@ -506,138 +488,7 @@ static void test_verify(void)
     nib_output_close(output);
     CHECK(!job_exists(partial) && !job_exists(path), "without an identity nothing stays");
     free(partial);
-    erase(path);
-}
-
-/* ---- others at the same place ---- */
-
-static void test_busy(void)
-{
-    char *path = fresh("busy");
-    nib_new_tensor tensor = {"t", NIB_U8, 1, {4}, 0, 0};
-    nib_output_options options = {.size = sizeof options, .identity = "one"};
-    nib_output *output, *second = NULL;
-    CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
-    CHECK_STATUS(nib_output_create(path, NULL, &tensor, 1, &options, &second), NIB_E_BUSY);
-    pid_t child = fork();
-    if (child == 0)
-        _exit(nib_output_create(path, NULL, &tensor, 1, &options, &second) == NIB_E_BUSY ? 0 : 1);
-    int how;
-    CHECK(waitpid(child, &how, 0) == child && WIFEXITED(how) && WEXITSTATUS(how) == 0);
-    CHECK_OK(nib_output_write(output, 0, 0, "data", 4));
-    CHECK_OK(nib_output_finish(output, 0, NULL, 0));
-    CHECK_OK(nib_output_commit(output));
-    nib_output_close(output);
-    CHECK(job_exists(path));
-    erase(path);
-}
-
-/* The name appears while the output is made. */
-static void test_overtaken(void)
-{
-    char *path = fresh("overtaken");
-    nib_new_tensor tensor = {"t", NIB_U8, 1, {4}, 0, 0};
-    nib_output_options options = {.size = sizeof options};
-    nib_output *output;
-    CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
-    CHECK_OK(nib_output_write(output, 0, 0, "data", 4));
-    CHECK_OK(nib_output_finish(output, 0, NULL, 0));
-    temporary_write(path, "theirs", 6);
-    uint64_t hash = job_hash(path);
-    CHECK_STATUS(nib_output_commit(output), NIB_E_EXISTS);
-    nib_output_close(output);
-    CHECK(job_hash(path) == hash);
-    erase(path);
-}
-
-typedef struct writer {
-    nib_output *output;
-    int64_t count;
-    int number, failed;
-} writer;
-
-enum { WRITERS = 4, PIECES = 37, PIECE = 70000 };
-
-/* Each thread takes every fourth piece of every tensor, the last one first. */
-static void *write_share(void *argument)
-{
-    writer *me = argument;
-    char *data = malloc(PIECE);
-    if (!data) abort();
-    for (int64_t tensor = 0; tensor < me->count; tensor++)
-        for (int i = PIECES - 1 - me->number; i >= 0; i -= WRITERS) {
-            memset(data, i + (int)tensor, PIECE);
-            size_t bytes = i == PIECES - 1 ? PIECE - 5 : PIECE;
-            if (nib_output_write(me->output, tensor, (uint64_t)i * PIECE, data, bytes) != NIB_OK)
-                me->failed = 1;
-        }
-    free(data);
-    return NULL;
-}
-
-static void test_threads(void)
-{
-    for (int io = NIB_IO_BUFFERED; io <= NIB_IO_DIRECT; io++) {
-        char *path = fresh("threads");
-        enum { COUNT = 3 };
-        nib_new_tensor tensors[COUNT] = {{"a", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0},
-                                         {"b", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0},
-                                         {"c", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0}};
-        nib_output_options options = {
-            .size = sizeof options, .io = (nib_io)io, .identity = "one", .journal_bytes = 1};
-        nib_output *output;
-        pthread_t threads[WRITERS];
-        writer writers[WRITERS];
-        CHECK_OK(nib_output_create(path, NULL, tensors, COUNT, &options, &output));
-        for (int i = 0; i < WRITERS; i++) {
-            writers[i] = (writer){output, COUNT, i, 0};
-            pthread_create(&threads[i], NULL, write_share, &writers[i]);
-        }
-        for (int i = 0; i < WRITERS; i++) {
-            pthread_join(threads[i], NULL);
-            CHECK(!writers[i].failed);
-        }
-        for (int i = 0; i < COUNT; i++) CHECK_OK(nib_output_finish(output, i, NULL, 0));
-        CHECK_OK(nib_output_verify(output));
-        CHECK_OK(nib_output_commit(output));
-        nib_output_close(output);
-        erase(path);
-    }
-}
-
-/* ---- a disk that is full indeed ---- */
-
-static void test_full_disk(void)
-{
-    char *disk = fresh("disk"), *path = job_path(disk, "out");
-    CHECK(mkdir(disk, 0777) == 0);
-    if (mount("tmpfs", disk, "tmpfs", 0, "size=1m")) {
-        check_skip("a disk that is full", "mounting a small tmpfs needs root");
-    } else {
-        nib_new_tensor tensor = {"t", NIB_U8, 1, {2 << 20}, 0, 0};
-        nib_output_options options = {0};
-        CHECK_STATUS(create(path, NULL, &tensor, 1, options), NIB_E_SPACE);
-        CHECK(strstr(nib_last_error(), "2101248 bytes") != NULL, "%s", nib_last_error());
-        /* It fits, and then another file takes what the small files would need. */
-        tensor.shape[0] = 512 << 10;
-        options = (nib_output_options){.size = sizeof options, .directory = 1};
-        nib_output *output;
-        static char data[512 << 10];
-        CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
-        char *filler = job_path(disk, "filler");
-        int fd = open(filler, O_WRONLY | O_CREAT, 0666);
-        while (write(fd, data, 4096) == 4096) continue;
-        close(fd);
-        CHECK_OK(nib_output_write(output, 0, 0, data, sizeof data)); /* reserved */
-        CHECK_OK(nib_output_finish(output, 0, NULL, 0));
-        CHECK_STATUS(nib_output_text(output, "config.json", data, 8192), NIB_E_SPACE);
-        nib_output_close(output);
-        CHECK(!job_exists(path));
-        free(filler);
-        umount(disk);
-    }
-    free(path);
-    temporary_remove(disk);
+    job_erase(path);
 }
 
 int main(void)
@@ -657,10 +508,6 @@ int main(void)
     test_records();
     test_journal_text();
     test_verify();
-    test_busy();
-    test_overtaken();
-    test_threads();
-    test_full_disk();
     temporary_remove(root);
     return check_done();
 }
