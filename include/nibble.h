@@ -282,7 +282,11 @@ typedef struct nib_report {
     uint32_t
         saturated; /* groups whose scale or min was cut to the largest finite value of its type */
 } nib_report;
+#ifdef __cplusplus
+#define NIB_REPORT_EMPTY (nib_report{0, 0xffffffffu, 0, 0, 0})
+#else
 #define NIB_REPORT_EMPTY ((nib_report){0, 0xffffffffu, 0, 0, 0})
+#endif
 
 /* The range of one group. Subnormals count as 0; absmax = max(|min|, |max|). */
 typedef struct nib_range {

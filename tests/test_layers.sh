@@ -38,37 +38,30 @@ sources() {
         \( -name '*.c' -o -name '*.h' -o -name '*.cl' -o -name '*.cu' -o -name '*.cuh' -o -name '*.def' \) | sort
 }
 
-# The text of a file without comments, line for line.
+# The named files' text without comments, as "file:line:text"; one awk for all, as there are hundreds.
 code_of() {
-    awk '{
+    awk 'FNR == 1 { inside = 0 }
+    {
         out = ""
         while (length($0)) {
-            if (inside) {
-                i = index($0, "*/")
-                if (!i) { $0 = ""; break }
-                $0 = substr($0, i + 2); inside = 0
-            } else {
-                i = index($0, "/*")
-                if (!i) { out = out $0; $0 = ""; break }
-                out = out substr($0, 1, i - 1); $0 = substr($0, i + 2); inside = 1
-            }
+            i = index($0, inside ? "*/" : "/*")
+            if (!inside) out = out (i ? substr($0, 1, i - 1) : $0)
+            if (!i) break
+            $0 = substr($0, i + 2)
+            inside = !inside
         }
-        print out
-    }' "$1"
+        print FILENAME ":" FNR ":" out
+    }' "$@"
 }
 
-# Functions over 60 lines: from a brace in the first column to the one that closes it.
-long_functions() {
-    awk '/^\{/ { start = NR } /^}/ { if (start && NR - start - 1 > 60) print start, NR - start - 1; start = 0 }' "$1"
-}
-
-check_includes() {
-    local file=$1 folder path allowed pattern ok
-    folder=$(dirname "$file")
-    allowed=$(awk -v f="$folder" '$1 == f { $1 = ""; print }' <<<"$rules")
-    while read -r path; do
-        path=$(realpath -m --relative-to=. "$folder/$path")
-        [ "$(dirname "$path")" = "$folder" ] && continue
+check_includes() { # on lines "file path"
+    local file path folder allowed pattern ok
+    while read -r file path; do
+        folder=${file%/*}
+        path=$folder/$path
+        while [[ $path =~ ^(.*/)?[^/.][^/]*/\.\./(.*)$ ]]; do path=${BASH_REMATCH[1]}${BASH_REMATCH[2]}; done
+        [ "${path%/*}" = "$folder" ] && continue
+        [[ $rules =~ (^|$'\n')"$folder "([^$'\n']*) ]] && allowed=${BASH_REMATCH[2]} || allowed=
         ok=0
         set -f
         for pattern in $allowed; do
@@ -77,39 +70,40 @@ check_includes() {
         done
         set +f
         [ $ok = 1 ] || finding "$file includes $path, which is not below it"
-    done < <(code_of "$file" | sed -nE 's/^ *# *include *"([^"]+)".*/\1/p')
+    done
 }
 
-check_words() { # FILE PATTERN WHY
-    local lines
-    lines=$(code_of "$1" | grep -nE "$2" | cut -d: -f1 | tr '\n' ' ') || true
-    [ -z "$lines" ] || finding "$1: line ${lines% }: $3"
+check_words() { # FOLDERS PATTERN WHY, on the code
+    local line
+    while read -r line; do finding "${line%:*}: $3"; done < <(
+        awk -v folders="^($1)/" -v words="$2" '{
+            text = $0
+            sub(/^[^:]*:[0-9]+:/, "", text)
+            if ($0 ~ folders && text ~ words) print substr($0, 1, length($0) - length(text))
+        }' <<<"$code" | sed 's/:$//; s/$/:/')
 }
 
 check_tree() {
-    local file
-    while read -r file; do check_includes "$file"; done < <(sources include kernels host bench)
-    while read -r file; do
-        check_words "$file" '(^|[^a-zA-Z0-9_])(v?printf|vfprintf|fprintf|puts|fputs|putchar|perror|scanf|getchar|abort|_?[eE]xit|assert|signal|sigaction|system) *\(' \
-            'a library neither prints, reads standard input, handles signals nor ends the process'
-    done < <(sources kernels host | grep -v '^host/cli/')
-    while read -r file; do
-        check_words "$file" 'NIB_(RULE|LAYOUT|SCHEME)_[A-Z]' 'a backend knows no scheme by name'
-    done < <(sources host/ref host/cpu host/opencl host/cuda)
-    while read -r file; do
-        check_words "$file" '# *include *<(CL/|cuda\.h|cuda_runtime|pthread|stdio|unistd)' 'kernels know no device and no system'
-    done < <(sources kernels)
-    while read -r file; do
-        local lines
-        lines=$(wc -l <"$file")
-        [ "$lines" -le 600 ] || finding "$file has $lines lines; 600 is the most"
-        ! grep -nE '\b(TODO|FIXME|XXX)\b' "$file" >/dev/null || finding "$file has a note to do"
-    done < <(sources include kernels host bench tests)
-    while read -r file; do
-        while read -r start lines; do
-            finding "$file:$start: a function of $lines lines; 60 is the most"
-        done < <(long_functions "$file")
-    done < <(sources kernels host)
+    local line files=()
+    mapfile -t files < <(sources include kernels host bench)
+    code=$(code_of "${files[@]}")
+    check_includes < <(sed -nE 's/^([^:]*):[0-9]+: *# *include *"([^"]+)".*/\1 \2/p' <<<"$code")
+    check_words 'kernels|host/(core|ref|cpu|opencl|cuda|formats|quantize)' \
+        '(^|[^a-zA-Z0-9_])(v?printf|vfprintf|fprintf|puts|fputs|putchar|perror|scanf|getchar|abort|_?[eE]xit|assert|signal|sigaction|system) *[(]' \
+        'a library neither prints, reads standard input, handles signals nor ends the process'
+    check_words 'host/(ref|cpu|opencl|cuda)' 'NIB_(RULE|LAYOUT|SCHEME)_[A-Z]' 'a backend knows no scheme by name'
+    check_words 'kernels' '# *include *<(CL/|cuda[.]h|cuda_runtime|pthread|stdio|unistd)' \
+        'kernels know no device and no system'
+    # functions from a brace in the first column to the one that closes it
+    while read -r line; do finding "$line"; done < <(awk -F: '
+        !/^(kernels|host)\// { next }
+        $3 ~ /^{/ { start = $2 }
+        $3 ~ /^}/ { if (start && $2 - start > 61) print $1 ":" start ": a function of " $2 - start - 1 " lines; 60 is the most"
+                    start = 0 }' <<<"$code")
+    mapfile -t files < <(sources include kernels host bench tests)
+    while read -r line; do finding "$line"; done < <(awk '
+        FNR == 601 { print FILENAME " has more than 600 lines" }
+        /(^|[^A-Za-z])(TODO|FIXME|XXX)($|[^A-Za-z])/ { print FILENAME ":" FNR ": a note to do" }' "${files[@]}")
 }
 
 # One breach each, all of which must be found.
