@@ -123,7 +123,7 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
     words low = w_splat((int)limits.low), high = w_splat((int)limits.high);
     nib_i64 ahead = b->end - b->begin; /* the next batch comes in while this one is encoded */
     int short_x = type != NIB_T_F32 && offset != NIB_O_MIN;
-    words bias = w_splat(limits.bias), flip = w_splat(a->codes.flip);
+    int positive = offset == NIB_O_MIN, turn = limits.bias ^ a->codes.flip;
     for (nib_i64 g = 0; g < b->count; g++) {
         if (b->plain[g]) continue;
         nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
@@ -135,8 +135,9 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
             if (offset == NIB_O_MIN) v = f_sub(v, m);
             v = short_x ? divide_short(v, s, r) : divide(v, s, r);
             if (offset == NIB_O_ZERO) v = f_add(v, z);
-            words w = w_clamp(w_round(v, type), low, high);
-            store_codes(codes + (k >> 3) * bits, w_xor(w_add(w, bias), flip), bits, b->stream);
+            words w = w_max(w_round(v, type), low);
+            if (bits < 8) w = w_min(w, high); /* to the highest byte, store_codes cuts */
+            store_codes(codes + (k >> 3) * bits, w, bits, positive, turn, b->stream);
         }
     }
 }

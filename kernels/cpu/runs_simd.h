@@ -44,22 +44,23 @@ INLINE void prefetch_run(const nib_u8 *p, int type)
 /* Eight codes in eight bytes, as pext and pdep see them (both are slow before Zen 3). */
 INLINE uint64_t octet_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
 
-/* The codes of a run, LSB first in 4 * bits bytes, and back. Words are 0..2^bits - 1; no byte
- * outside the run is touched. `stream` (8 and 4 bits): around the caches; `out` is then a multiple
- * of the bytes stored. */
-INLINE void store_codes(nib_u8 *out, words w, int bits, int stream)
+/* The codes of a run, LSB first in 4 * bits bytes, and back; no byte outside the run is touched. To
+ * store: words are codes, with the sign of their top bit if not `positive`, where 8 bits cut them
+ * to what a byte holds; the bits of `turn` are inverted; `stream` (8 and 4 bits) goes around the
+ * caches, `out` being a multiple of the bytes stored. */
+INLINE void store_codes(nib_u8 *out, words w, int bits, int positive, int turn, int stream)
 {
     uint64_t octets[4], word = 0;
     int held = 0;
     if (bits == 8) {
-        w_store_bytes(out, w, stream);
+        w_store_bytes(out, w, positive, turn, stream);
         return;
     }
     if (bits == 4) {
-        w_store_nibbles(out, w, stream);
+        w_store_nibbles(out, w, turn, stream);
         return;
     }
-    w_to_octets(w, octets);
+    w_to_octets(w, turn, octets);
     for (int i = 0; i < 4; i++) {
         uint64_t packed = _pext_u64(octets[i], octet_mask(bits));
         word |= packed << held;

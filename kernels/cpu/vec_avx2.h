@@ -50,10 +50,8 @@ INLINE words w_splat(int x) { WORDS(_mm256_set1_epi16((short)x)); }
 INLINE words w_add(words a, words b) { WORDS(_mm256_add_epi16(a.v[i], b.v[i])); }
 INLINE words w_sub(words a, words b) { WORDS(_mm256_sub_epi16(a.v[i], b.v[i])); }
 INLINE words w_xor(words a, words b) { WORDS(_mm256_xor_si256(a.v[i], b.v[i])); }
-INLINE words w_clamp(words a, words low, words high)
-{
-    WORDS(_mm256_min_epi16(_mm256_max_epi16(a.v[i], low.v[i]), high.v[i]));
-}
+INLINE words w_max(words a, words b) { WORDS(_mm256_max_epi16(a.v[i], b.v[i])); }
+INLINE words w_min(words a, words b) { WORDS(_mm256_min_epi16(a.v[i], b.v[i])); }
 
 /* ---- elements ---- */
 
@@ -140,11 +138,16 @@ INLINE floats f_from_words(words w, int type)
     return f;
 }
 
-/* ---- bytes and words: codes of 8 and 4 bits; the other widths are common to both sets ---- */
+/* ---- codes of 8 and 4 bits; the other widths are common to both sets. What is stored is the low
+ * bits of each word, with `turn` inverted; `stream`: around the caches ---- */
 
-INLINE void w_store_bytes(nib_u8 *p, words w, int stream)
+/* Words beyond what a byte holds are cut to it: to -128..127 or (`positive`, words >= 0) 0..255. */
+INLINE void w_store_bytes(nib_u8 *p, words w, int positive, int turn, int stream)
 {
-    store_256(p, 0, _mm256_permute4x64_epi64(_mm256_packus_epi16(w.v[0], w.v[1]), 0xd8), stream);
+    __m256i bytes =
+        positive ? _mm256_packus_epi16(w.v[0], w.v[1]) : _mm256_packs_epi16(w.v[0], w.v[1]);
+    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)turn));
+    store_256(p, 0, _mm256_permute4x64_epi64(bytes, 0xd8), stream);
 }
 
 INLINE words w_load_bytes(const nib_u8 *p)
@@ -153,9 +156,10 @@ INLINE words w_load_bytes(const nib_u8 *p)
 }
 
 /* Octets: eight bytes each, in order. */
-INLINE void w_to_octets(words w, uint64_t octets[4])
+INLINE void w_to_octets(words w, int turn, uint64_t octets[4])
 {
-    __m256i bytes = _mm256_packus_epi16(w.v[0], w.v[1]); /* lane by lane */
+    __m256i bytes = _mm256_packs_epi16(w.v[0], w.v[1]); /* lane by lane */
+    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)turn));
     octets[0] = (uint64_t)_mm256_extract_epi64(bytes, 0);
     octets[1] = (uint64_t)_mm256_extract_epi64(bytes, 2);
     octets[2] = (uint64_t)_mm256_extract_epi64(bytes, 1);
@@ -167,12 +171,14 @@ INLINE words w_from_octets(const uint64_t octets[4])
 }
 
 /* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
-INLINE void w_store_nibbles(nib_u8 *p, words w, int stream)
+INLINE void w_store_nibbles(nib_u8 *p, words w, int turn, int stream)
 {
-    __m256i bytes = _mm256_packus_epi16(w.v[0], w.v[1]);
+    __m256i bytes = _mm256_packs_epi16(w.v[0], w.v[1]); /* lane by lane */
+    bytes = _mm256_xor_si256(_mm256_and_si256(bytes, _mm256_set1_epi8(15)),
+                             _mm256_set1_epi8((char)turn));
     __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
-    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(pairs, pairs), 0xd8);
-    packed = _mm256_shuffle_epi32(packed, 0xd8); /* halves of the two lanes alternate */
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+    __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(pairs, pairs), order);
     store_128(p, _mm256_castsi256_si128(packed), stream);
 }
 

@@ -49,10 +49,8 @@ INLINE words w_splat(int x) { return _mm512_set1_epi16((short)x); }
 INLINE words w_add(words a, words b) { return _mm512_add_epi16(a, b); }
 INLINE words w_sub(words a, words b) { return _mm512_sub_epi16(a, b); }
 INLINE words w_xor(words a, words b) { return _mm512_xor_si512(a, b); }
-INLINE words w_clamp(words a, words low, words high)
-{
-    return _mm512_min_epi16(_mm512_max_epi16(a, low), high);
-}
+INLINE words w_max(words a, words b) { return _mm512_max_epi16(a, b); }
+INLINE words w_min(words a, words b) { return _mm512_min_epi16(a, b); }
 
 /* ---- elements ---- */
 
@@ -126,12 +124,16 @@ INLINE floats f_from_words(words w, int type)
                      _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(w, 1)))}};
 }
 
-/* ---- bytes and words: codes of 8 and 4 bits; the other widths are common to both sets ---- */
+/* ---- codes of 8 and 4 bits; the other widths are common to both sets. What is stored is the low
+ * bits of each word, with `turn` inverted; `stream`: around the caches ---- */
 
-INLINE void w_store_bytes(nib_u8 *p, words w, int stream)
+/* Words beyond what a byte holds are cut to it: to -128..127 or (`positive`, words >= 0) 0..255. */
+INLINE void w_store_bytes(nib_u8 *p, words w, int positive, int turn, int stream)
 {
-    if (stream) _mm256_stream_si256((__m256i *)p, _mm512_cvtepi16_epi8(w));
-    else _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi16_epi8(w));
+    __m256i bytes = positive ? _mm512_cvtusepi16_epi8(w) : _mm512_cvtsepi16_epi8(w);
+    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)turn));
+    if (stream) _mm256_stream_si256((__m256i *)p, bytes);
+    else _mm256_storeu_si256((__m256i *)p, bytes);
 }
 INLINE words w_load_bytes(const nib_u8 *p)
 {
@@ -139,9 +141,9 @@ INLINE words w_load_bytes(const nib_u8 *p)
 }
 
 /* Octets: eight bytes each, in order. */
-INLINE void w_to_octets(words w, uint64_t octets[4])
+INLINE void w_to_octets(words w, int turn, uint64_t octets[4])
 {
-    __m256i bytes = _mm512_cvtepi16_epi8(w);
+    __m256i bytes = _mm256_xor_si256(_mm512_cvtepi16_epi8(w), _mm256_set1_epi8((char)turn));
     octets[0] = (uint64_t)_mm256_extract_epi64(bytes, 0);
     octets[1] = (uint64_t)_mm256_extract_epi64(bytes, 1);
     octets[2] = (uint64_t)_mm256_extract_epi64(bytes, 2);
@@ -154,10 +156,13 @@ INLINE words w_from_octets(const uint64_t octets[4])
 }
 
 /* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
-INLINE void w_store_nibbles(nib_u8 *p, words w, int stream)
+INLINE void w_store_nibbles(nib_u8 *p, words w, int turn, int stream)
 {
-    __m512i pairs = _mm512_or_si512(w, _mm512_srli_epi32(w, 12));
-    store_128(p, _mm512_cvtepi32_epi8(pairs), stream);
+    __m512i low =
+        _mm512_set1_epi32(15); /* from w; the rest from its other half: low ? w : shifted */
+    __m512i pairs = _mm512_ternarylogic_epi32(low, w, _mm512_srli_epi32(w, 12), 0xca);
+    __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(pairs), _mm_set1_epi8((char)(turn * 17)));
+    store_128(p, bytes, stream);
 }
 
 INLINE words w_load_nibbles(const nib_u8 *p)
