@@ -4,6 +4,8 @@
  *   x [rows, cols]  ->  keys of a batch of groups -> their cells -> codes, while x is in the cache
  *
  * Bound: reading x once and writing codes and scales once: 2 + bits / 8 bytes an element of bf16.
+ * The next batch comes in while this one is worked on: its first half during the pass for ranges,
+ * the second during that for codes.
  *
  * A group is done here if its values are finite and its scale is neither tiny nor huge (ORDINARY);
  * any other goes to the plain kernel. So nothing here admits or flushes values: a subnormal x
@@ -40,7 +42,10 @@ INLINE void range_batch(batch *b, const nib_args *a, const nib_u8 *x, int type, 
         nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
         int32_t low, high;
         span_keys keys = k_start(type);
-        for (; k + 32 <= stop; k += 32) k_take(&keys, x + k * size, type, absolute);
+        for (; k + 32 <= stop; k += 32) {
+            prefetch(x + (b->end + (k - b->begin) / 2) * size);
+            k_take(&keys, x + k * size, type, absolute);
+        }
         k_end(keys, type, absolute, &low, &high);
         for (; k < stop; k++) {
             int32_t key = element_key(x, type, k);
@@ -121,7 +126,7 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
     int size = type == NIB_T_F32 ? 4 : 2;
     nib_cell limits = nib_cell_limits(bits, offset, a->low);
     words low = w_splat((int)limits.low), high = w_splat((int)limits.high);
-    nib_i64 ahead = b->end - b->begin; /* the next batch comes in while this one is encoded */
+    nib_i64 half_ahead = b->end + (b->end - b->begin) / 2;
     int short_x = type != NIB_T_F32 && offset != NIB_O_MIN;
     int positive = offset == NIB_O_MIN, turn = limits.bias ^ a->codes.flip;
     for (nib_i64 g = 0; g < b->count; g++) {
@@ -130,7 +135,7 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
         floats s = f_splat(b->scale[g]), r = f_splat(b->inverse[g]);
         floats m = f_splat(b->min[g]), z = f_splat(b->zero[g]);
         for (; k + 32 <= stop; k += 32) {
-            prefetch_run(x + (k + ahead) * size, type);
+            prefetch(x + (half_ahead + (k - b->begin) / 2) * size);
             floats v = f_load(x + k * size, type);
             if (offset == NIB_O_MIN) v = f_sub(v, m);
             v = short_x ? divide_short(v, s, r) : divide(v, s, r);

@@ -34,12 +34,8 @@ INLINE int should_stream(const void *p, nib_i64 pitch, nib_i64 bytes_moved)
     return bytes_moved >= STREAM_BYTES && ((uintptr_t)p | (uintptr_t)pitch) % 64 == 0;
 }
 
-/* Begins to bring a run of elements into the cache; any address will do. */
-INLINE void prefetch_run(const nib_u8 *p, int type)
-{
-    _mm_prefetch((const char *)p, _MM_HINT_T0);
-    if (type == NIB_T_F32) _mm_prefetch((const char *)p + 64, _MM_HINT_T0);
-}
+/* Begins to bring a line into the cache; any address will do. */
+INLINE void prefetch(const nib_u8 *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 
 /* Eight codes in eight bytes, as pext and pdep see them (both are slow before Zen 3). */
 INLINE uint64_t octet_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
