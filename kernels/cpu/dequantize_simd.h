@@ -10,12 +10,16 @@
 #include "lanes_simd.h"
 #include "runs_simd.h"
 
+/* Bytes of codes between what is decoded and what is fetched. */
+enum { AHEAD = 4096 };
+
 INLINE void decode_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_decode c, int flip,
                         int type, int bits, int offset, int stream)
 {
     words zero = w_splat(c.zero), flips = w_splat(flip);
     floats s = f_splat(c.scale), m = f_splat(c.min);
     for (nib_i64 i = 0; i < runs; i++) {
+        prefetch(codes + 4 * i * bits + AHEAD);
         words w = w_sub(w_xor(load_codes(codes + 4 * i * bits, bits), flips), zero);
         floats v = f_mul(f_from_words(w, type), s);
         if (offset == NIB_O_MIN) v = f_add(v, m);
@@ -35,7 +39,10 @@ INLINE void look_up_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_deco
         v_store16(entries + i, v_to_type(value, type));
     }
     table t = t_load(entries);
-    for (nib_i64 i = 0; i < runs; i++) t_look_up(y + 64 * i, t, codes + 16 * i, stream);
+    for (nib_i64 i = 0; i < runs; i++) {
+        prefetch(codes + 16 * i + AHEAD);
+        t_look_up(y + 64 * i, t, codes + 16 * i, stream);
+    }
 }
 
 static void fill_nan(void *y, int type, nib_i64 count)

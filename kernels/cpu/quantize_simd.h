@@ -7,9 +7,9 @@
  * The next batch comes in while this one is worked on: its first half during the pass for ranges,
  * the second during that for codes.
  *
- * A group is done here if its values are finite and its scale is neither tiny nor huge (ORDINARY);
+ * A group is done here if its values are finite and its scale is neither tiny nor huge (is_ordinary);
  * any other goes to the plain kernel. So nothing here admits or flushes values: a subnormal x
- * encodes as 0 does, since |x / s| < 2^-28, and so does |(x - m) / s| where m is as small; where m
+ * encodes as 0 does, since |x / s| < 2^-66, and so does |(x - m) / s| where m is as small; where m
  * is not, x - m rounds to -m. */
 #include "cells_simd.h"
 #include "divide_simd.h"
@@ -42,10 +42,13 @@ INLINE void range_batch(batch *b, const nib_args *a, const nib_u8 *x, int type, 
         nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
         int32_t low, high;
         span_keys keys = k_start(type);
-        for (; k + 32 <= stop; k += 32) {
-            prefetch(x + (b->end + (k - b->begin) / 2) * size);
+        for (; k + 64 <= stop; k += 64) {
+            prefetch(x + (b->end + ((k - b->begin) >> 1)) * size);
+            if (size == 4) prefetch(x + (b->end + ((k - b->begin) >> 1)) * size + 64);
             k_take(&keys, x + k * size, type, absolute);
+            k_take(&keys, x + (k + 32) * size, type, absolute);
         }
+        for (; k + 32 <= stop; k += 32) k_take(&keys, x + k * size, type, absolute);
         k_end(keys, type, absolute, &low, &high);
         for (; k < stop; k++) {
             int32_t key = element_key(x, type, k);
@@ -77,11 +80,11 @@ INLINE void store_raw(void *plane, int type, nib_i64 at, const int32_t *bits, ni
         ((nib_u16 *)plane)[at + i] = (nib_u16)bits[i];
 }
 
-/* -1 where the cell has no tiny or huge scale: 2^-98 <= |s| <= 2^98. */
+/* -1 where the cell has no tiny or huge scale: 2^-60 <= |s| <= 2^60. */
 INLINE vi is_ordinary(const cells *c)
 {
     vi magnitude = (vi)c->scale & 0x7fffffff;
-    return (magnitude >= (127 - 98) << 23) & (magnitude <= (127 + 98) << 23) & ~c->saturated;
+    return (magnitude >= (127 - 60) << 23) & (magnitude <= (127 + 60) << 23) & ~c->saturated;
 }
 
 INLINE void make_cells(batch *b, const nib_args *a)
@@ -121,7 +124,7 @@ static void store_cells(const batch *b, void *const span[NIB_SPANS], const nib_a
 /* ---- codes ---- */
 
 INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 *codes,
-                         int type, int bits, int offset)
+                         int type, int bits, int offset, int short_s)
 {
     int size = type == NIB_T_F32 ? 4 : 2;
     nib_cell limits = nib_cell_limits(bits, offset, a->low);
@@ -135,10 +138,12 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
         floats s = f_splat(b->scale[g]), r = f_splat(b->inverse[g]);
         floats m = f_splat(b->min[g]), z = f_splat(b->zero[g]);
         for (; k + 32 <= stop; k += 32) {
-            prefetch(x + (half_ahead + (k - b->begin) / 2) * size);
+            prefetch(x + (half_ahead + ((k - b->begin) >> 1)) * size);
             floats v = f_load(x + k * size, type);
             if (offset == NIB_O_MIN) v = f_sub(v, m);
-            v = short_x ? divide_short(v, s, r) : divide(v, s, r);
+            v = short_x && short_s ? divide_shorts(v, s, r)
+                : short_x          ? divide_short(v, s, r)
+                                   : divide(v, s, r);
             if (offset == NIB_O_ZERO) v = f_add(v, z);
             words w = w_max(w_round(v, type), low);
             if (bits < 8) w = w_min(w, high); /* to the highest byte, store_codes cuts */
@@ -149,19 +154,32 @@ INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib
 
 typedef void encoder(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 *codes);
 
-#define ENCODER(type, bits, offset)                                                                \
-    static void encode_##type##_##bits##_##offset(const batch *b, const nib_args *a,               \
-                                                  const nib_u8 *x, nib_u8 *codes)                  \
+/* short_s: the scales are f16 or bf16. Only short x gain by that, and with a min none is short. */
+#define ENCODER(type, bits, offset, short_s)                                                       \
+    static void encode_##type##_##bits##_##offset##_##short_s(const batch *b, const nib_args *a,   \
+                                                              const nib_u8 *x, nib_u8 *codes)      \
     {                                                                                              \
-        encode_batch(b, a, x, codes, NIB_T_##type, bits, NIB_O_##offset);                          \
+        encode_batch(b, a, x, codes, NIB_T_##type, bits, NIB_O_##offset, short_s);                 \
     }
-FOR_TYPES_BITS_OFFSETS(ENCODER)
+#define FOR_ENCODERS_OF_BITS(X, bits)                                                              \
+    X(F32, bits, NONE, 0)                                                                          \
+    X(F32, bits, ZERO, 0) X(F32, bits, MIN, 0) X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0)         \
+        X(F16, bits, MIN, 0) X(F16, bits, NONE, 1) X(F16, bits, ZERO, 1) X(BF16, bits, NONE, 0)    \
+            X(BF16, bits, ZERO, 0) X(BF16, bits, MIN, 0) X(BF16, bits, NONE, 1)                    \
+                X(BF16, bits, ZERO, 1)
+#define FOR_ENCODERS(X)                                                                            \
+    FOR_ENCODERS_OF_BITS(X, 2)                                                                     \
+    FOR_ENCODERS_OF_BITS(X, 3) FOR_ENCODERS_OF_BITS(X, 4) FOR_ENCODERS_OF_BITS(X, 5)               \
+        FOR_ENCODERS_OF_BITS(X, 6) FOR_ENCODERS_OF_BITS(X, 8)
+FOR_ENCODERS(ENCODER)
 
-static encoder *find_encoder(int type, int bits, int offset)
+static encoder *find_encoder(const nib_args *a)
 {
-#define PICK(t, b, o)                                                                              \
-    if (type == NIB_T_##t && bits == b && offset == NIB_O_##o) return encode_##t##_##b##_##o;
-    FOR_TYPES_BITS_OFFSETS(PICK)
+    int short_s = a->scale_type != NIB_T_F32 && a->x_type != NIB_T_F32 && a->offset != NIB_O_MIN;
+#define PICK(type, b, o, s)                                                                        \
+    if (a->x_type == NIB_T_##type && a->bits == b && a->offset == NIB_O_##o && short_s == s)       \
+        return encode_##type##_##b##_##o##_##s;
+    FOR_ENCODERS(PICK)
     return NULL;
 }
 
@@ -184,7 +202,7 @@ static void do_plainly(const batch *b, void *const span[NIB_SPANS], const nib_ar
 NIB_CPU_KERNEL(ISA(nib_cpu_quantize_rows))
 {
     const nib_args *a = args;
-    encoder *encode = find_encoder(a->x_type, a->bits, a->offset);
+    encoder *encode = find_encoder(a);
     nib_i64 size = a->x_type == NIB_T_F32 ? 4 : 2;
     nib_i64 step = min_i64(BATCH, BATCH_ELEMENTS / a->group + 1);
     cell_report report = CELL_REPORT_EMPTY;

@@ -2,20 +2,7 @@
 #ifndef NIB_CPU_RUNS_SIMD_H
 #define NIB_CPU_RUNS_SIMD_H
 
-/* One instance per combination; `bits` are those of a code. */
-#define FOR_BITS_OFFSETS(X, type, bits) X(type, bits, NONE) X(type, bits, ZERO) X(type, bits, MIN)
-#define FOR_TYPES_BITS(X, bits)                                                                    \
-    FOR_BITS_OFFSETS(X, F32, bits)                                                                 \
-    FOR_BITS_OFFSETS(X, F16, bits)                                                                 \
-    FOR_BITS_OFFSETS(X, BF16, bits)
-#define FOR_TYPES_BITS_OFFSETS(X)                                                                  \
-    FOR_TYPES_BITS(X, 2)                                                                           \
-    FOR_TYPES_BITS(X, 3)                                                                           \
-    FOR_TYPES_BITS(X, 4)                                                                           \
-    FOR_TYPES_BITS(X, 5)                                                                           \
-    FOR_TYPES_BITS(X, 6)                                                                           \
-    FOR_TYPES_BITS(X, 8)
-
+/* One instance per type, width, and whether there is a min. */
 #define FOR_BITS_MINS(X, type, bits) X(type, bits, NONE) X(type, bits, MIN)
 #define FOR_TYPE_MINS(X, type)                                                                     \
     FOR_BITS_MINS(X, type, 2)                                                                      \
