@@ -19,7 +19,7 @@ INLINE void decode_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_decod
     words zero = w_splat(c.zero), flips = w_splat(flip);
     floats s = f_splat(c.scale), m = f_splat(c.min);
     for (nib_i64 i = 0; i < runs; i++) {
-        prefetch(codes + 4 * i * bits + AHEAD);
+        prefetch_once(codes + 4 * i * bits + AHEAD);
         words w = w_sub(w_xor(load_codes(codes + 4 * i * bits, bits), flips), zero);
         floats v = f_mul(f_from_words(w, type), s);
         if (offset == NIB_O_MIN) v = f_add(v, m);
@@ -40,7 +40,7 @@ INLINE void look_up_runs(nib_u8 *y, const nib_u8 *codes, nib_i64 runs, cell_deco
     }
     table t = t_load(entries);
     for (nib_i64 i = 0; i < runs; i++) {
-        prefetch(codes + 16 * i + AHEAD);
+        prefetch_once(codes + 16 * i + AHEAD);
         t_look_up(y + 64 * i, t, codes + 16 * i, stream);
     }
 }

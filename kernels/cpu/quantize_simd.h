@@ -123,32 +123,51 @@ static void store_cells(const batch *b, void *const span[NIB_SPANS], const nib_a
 
 /* ---- codes ---- */
 
+/* What encoding a group needs; `short_x`, `short_s`: divide_simd.h. */
+typedef struct encoding {
+    floats s, r, m, z;
+    int type, offset, short_x, short_s;
+} encoding;
+
+INLINE words encode_run(const nib_u8 *x, encoding e)
+{
+    floats v = f_load(x, e.type);
+    if (e.offset == NIB_O_MIN) v = f_sub(v, e.m);
+    v = e.short_x && e.short_s ? divide_shorts(v, e.s, e.r)
+        : e.short_x            ? divide_short(v, e.s, e.r)
+                               : divide(v, e.s, e.r);
+    if (e.offset == NIB_O_ZERO) v = f_add(v, e.z);
+    return w_round(v, e.type);
+}
+
 INLINE void encode_batch(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 *codes,
                          int type, int bits, int offset, int short_s)
 {
     int size = type == NIB_T_F32 ? 4 : 2;
     nib_cell limits = nib_cell_limits(bits, offset, a->low);
-    words low = w_splat((int)limits.low), high = w_splat((int)limits.high);
+    code_limits c = {(int)limits.low, (int)limits.high, offset == NIB_O_MIN,
+                     limits.bias ^ a->codes.flip, bits};
     nib_i64 half_ahead = b->end + (b->end - b->begin) / 2;
-    int short_x = type != NIB_T_F32 && offset != NIB_O_MIN;
-    int positive = offset == NIB_O_MIN, turn = limits.bias ^ a->codes.flip;
     for (nib_i64 g = 0; g < b->count; g++) {
         if (b->plain[g]) continue;
         nib_i64 k = b->begin + g * a->group, stop = min_i64(k + a->group, b->end);
-        floats s = f_splat(b->scale[g]), r = f_splat(b->inverse[g]);
-        floats m = f_splat(b->min[g]), z = f_splat(b->zero[g]);
-        for (; k + 32 <= stop; k += 32) {
-            prefetch(x + (half_ahead + ((k - b->begin) >> 1)) * size);
-            floats v = f_load(x + k * size, type);
-            if (offset == NIB_O_MIN) v = f_sub(v, m);
-            v = short_x && short_s ? divide_shorts(v, s, r)
-                : short_x          ? divide_short(v, s, r)
-                                   : divide(v, s, r);
-            if (offset == NIB_O_ZERO) v = f_add(v, z);
-            words w = w_max(w_round(v, type), low);
-            if (bits < 8) w = w_min(w, high); /* to the highest byte, store_codes cuts */
-            store_codes(codes + (k >> 3) * bits, w, bits, positive, turn, b->stream);
+        encoding e = {f_splat(b->scale[g]),
+                      f_splat(b->inverse[g]),
+                      f_splat(b->min[g]),
+                      f_splat(b->zero[g]),
+                      type,
+                      offset,
+                      type != NIB_T_F32 && offset != NIB_O_MIN,
+                      short_s};
+        for (; k + 64 <= stop; k += 64) {
+            const nib_u8 *next = x + (half_ahead + ((k - b->begin) >> 1)) * size;
+            prefetch(next);
+            if (size == 4) prefetch(next + 64);
+            words first = encode_run(x + k * size, e), second = encode_run(x + (k + 32) * size, e);
+            store_codes_2(codes + (k >> 3) * bits, first, second, c, b->stream);
         }
+        if (k + 32 <= stop)
+            store_codes(codes + (k >> 3) * bits, encode_run(x + k * size, e), c, b->stream);
     }
 }
 
@@ -163,14 +182,15 @@ typedef void encoder(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 
     }
 #define FOR_ENCODERS_OF_BITS(X, bits)                                                              \
     X(F32, bits, NONE, 0)                                                                          \
-    X(F32, bits, ZERO, 0) X(F32, bits, MIN, 0) X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0)         \
-        X(F16, bits, MIN, 0) X(F16, bits, NONE, 1) X(F16, bits, ZERO, 1) X(BF16, bits, NONE, 0)    \
-            X(BF16, bits, ZERO, 0) X(BF16, bits, MIN, 0) X(BF16, bits, NONE, 1)                    \
-                X(BF16, bits, ZERO, 1)
+    X(F32, bits, ZERO, 0)                                                                          \
+    X(F32, bits, MIN, 0) X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0) X(F16, bits, MIN, 0)          \
+        X(F16, bits, NONE, 1) X(F16, bits, ZERO, 1) X(BF16, bits, NONE, 0) X(BF16, bits, ZERO, 0)  \
+            X(BF16, bits, MIN, 0) X(BF16, bits, NONE, 1) X(BF16, bits, ZERO, 1)
 #define FOR_ENCODERS(X)                                                                            \
     FOR_ENCODERS_OF_BITS(X, 2)                                                                     \
-    FOR_ENCODERS_OF_BITS(X, 3) FOR_ENCODERS_OF_BITS(X, 4) FOR_ENCODERS_OF_BITS(X, 5)               \
-        FOR_ENCODERS_OF_BITS(X, 6) FOR_ENCODERS_OF_BITS(X, 8)
+    FOR_ENCODERS_OF_BITS(X, 3)                                                                     \
+    FOR_ENCODERS_OF_BITS(X, 4) FOR_ENCODERS_OF_BITS(X, 5) FOR_ENCODERS_OF_BITS(X, 6)               \
+        FOR_ENCODERS_OF_BITS(X, 8)
 FOR_ENCODERS(ENCODER)
 
 static encoder *find_encoder(const nib_args *a)

@@ -23,27 +23,27 @@ INLINE int should_stream(const void *p, nib_i64 pitch, nib_i64 bytes_moved)
 
 /* Begins to bring a line into the cache; any address will do. */
 INLINE void prefetch(const nib_u8 *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+/* The same for what is read once. */
+INLINE void prefetch_once(const nib_u8 *p) { _mm_prefetch((const char *)p, _MM_HINT_NTA); }
 
 /* Eight codes in eight bytes, as pext and pdep see them (both are slow before Zen 3). */
 INLINE uint64_t octet_mask(int bits) { return UINT64_C(0x0101010101010101) * ((1u << bits) - 1u); }
 
-/* The codes of a run, LSB first in 4 * bits bytes, and back; no byte outside the run is touched. To
- * store: words are codes, with the sign of their top bit if not `positive`, where 8 bits cut them
- * to what a byte holds; the bits of `turn` are inverted; `stream` (8 and 4 bits) goes around the
- * caches, `out` being a multiple of the bytes stored. */
-INLINE void store_codes(nib_u8 *out, words w, int bits, int positive, int turn, int stream)
+/* The codes of a run, LSB first in 4 * bits bytes, and back; no byte outside the run is touched.
+ * `stream` (8 and 4 bits) goes around the caches, `out` being a multiple of the bytes stored. */
+INLINE void store_codes(nib_u8 *out, words w, code_limits c, int stream)
 {
     uint64_t octets[4], word = 0;
-    int held = 0;
+    int held = 0, bits = c.bits;
     if (bits == 8) {
-        w_store_bytes(out, w, positive, turn, stream);
+        w_store_bytes(out, w, c, stream);
         return;
     }
     if (bits == 4) {
-        w_store_nibbles(out, w, turn, stream);
+        w_store_nibbles(out, w, c, stream);
         return;
     }
-    w_to_octets(w, turn, octets);
+    w_to_octets(w, c, octets);
     for (int i = 0; i < 4; i++) {
         uint64_t packed = _pext_u64(octets[i], octet_mask(bits));
         word |= packed << held;
@@ -55,6 +55,19 @@ INLINE void store_codes(nib_u8 *out, words w, int bits, int positive, int turn, 
         word = held ? packed >> (8 * bits - held) : 0;
     }
     if (held) memcpy(out, &word, 4); /* 4 * bits is a multiple of 4 */
+}
+
+/* Two runs, one after the other. */
+INLINE void store_codes_2(nib_u8 *out, words a, words b, code_limits c, int stream)
+{
+    if (c.bits == 8) {
+        w_store_bytes_2(out, a, b, c, stream);
+    } else if (c.bits == 4) {
+        w_store_nibbles_2(out, a, b, c, stream);
+    } else {
+        store_codes(out, a, c, stream);
+        store_codes(out + 4 * c.bits, b, c, stream);
+    }
 }
 
 INLINE words load_codes(const nib_u8 *in, int bits)

@@ -50,9 +50,6 @@ INLINE words w_splat(int x) { WORDS(_mm256_set1_epi16((short)x)); }
 INLINE words w_add(words a, words b) { WORDS(_mm256_add_epi16(a.v[i], b.v[i])); }
 INLINE words w_sub(words a, words b) { WORDS(_mm256_sub_epi16(a.v[i], b.v[i])); }
 INLINE words w_xor(words a, words b) { WORDS(_mm256_xor_si256(a.v[i], b.v[i])); }
-INLINE words w_max(words a, words b) { WORDS(_mm256_max_epi16(a.v[i], b.v[i])); }
-INLINE words w_min(words a, words b) { WORDS(_mm256_min_epi16(a.v[i], b.v[i])); }
-
 /* ---- elements ---- */
 
 INLINE __m256i load_256(const void *p, int i) { return _mm256_loadu_si256((const __m256i *)p + i); }
@@ -138,16 +135,31 @@ INLINE floats f_from_words(words w, int type)
     return f;
 }
 
-/* ---- codes of 8 and 4 bits; the other widths are common to both sets. What is stored is the low
- * bits of each word, with `turn` inverted; `stream`: around the caches ---- */
+/* ---- codes of 8 and 4 bits; the other widths are common to both sets ---- */
 
-/* Words beyond what a byte holds are cut to it: to -128..127 or (`positive`, words >= 0) 0..255. */
-INLINE void w_store_bytes(nib_u8 *p, words w, int positive, int turn, int stream)
+typedef struct code_limits {
+    int low, high, positive, turn, bits;
+} code_limits;
+
+/* In each 128-bit lane eight of the first half and eight of the second. */
+INLINE __m256i w_to_bytes(words w, code_limits c)
 {
     __m256i bytes =
-        positive ? _mm256_packus_epi16(w.v[0], w.v[1]) : _mm256_packs_epi16(w.v[0], w.v[1]);
-    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)turn));
-    store_256(p, 0, _mm256_permute4x64_epi64(bytes, 0xd8), stream);
+        c.positive ? _mm256_packus_epi16(w.v[0], w.v[1]) : _mm256_packs_epi16(w.v[0], w.v[1]);
+    if (c.bits == 8 && c.positive) return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)c.turn));
+    bytes = _mm256_max_epi8(bytes, _mm256_set1_epi8((char)c.low));
+    if (c.bits < 8) bytes = _mm256_min_epi8(bytes, _mm256_set1_epi8((char)c.high));
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)c.turn));
+}
+
+INLINE void w_store_bytes(nib_u8 *p, words w, code_limits c, int stream)
+{
+    store_256(p, 0, _mm256_permute4x64_epi64(w_to_bytes(w, c), 0xd8), stream);
+}
+INLINE void w_store_bytes_2(nib_u8 *p, words a, words b, code_limits c, int stream)
+{
+    w_store_bytes(p, a, c, stream);
+    w_store_bytes(p + 32, b, c, stream);
 }
 
 INLINE words w_load_bytes(const nib_u8 *p)
@@ -156,10 +168,9 @@ INLINE words w_load_bytes(const nib_u8 *p)
 }
 
 /* Octets: eight bytes each, in order. */
-INLINE void w_to_octets(words w, int turn, uint64_t octets[4])
+INLINE void w_to_octets(words w, code_limits c, uint64_t octets[4])
 {
-    __m256i bytes = _mm256_packs_epi16(w.v[0], w.v[1]); /* lane by lane */
-    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)turn));
+    __m256i bytes = w_to_bytes(w, c);
     octets[0] = (uint64_t)_mm256_extract_epi64(bytes, 0);
     octets[1] = (uint64_t)_mm256_extract_epi64(bytes, 2);
     octets[2] = (uint64_t)_mm256_extract_epi64(bytes, 1);
@@ -170,15 +181,24 @@ INLINE words w_from_octets(const uint64_t octets[4])
     WORDS(_mm256_cvtepu8_epi16(_mm_set_epi64x((int64_t)octets[2 * i + 1], (int64_t)octets[2 * i])));
 }
 
-/* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
-INLINE void w_store_nibbles(nib_u8 *p, words w, int turn, int stream)
+/* Code 2i into the low half of byte i, code 2i + 1 into its high half, as words. */
+INLINE __m256i nibble_pairs(words w, code_limits c)
 {
-    __m256i bytes = _mm256_packs_epi16(w.v[0], w.v[1]); /* lane by lane */
-    bytes = _mm256_xor_si256(_mm256_and_si256(bytes, _mm256_set1_epi8(15)),
-                             _mm256_set1_epi8((char)turn));
-    __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
+    __m256i bytes = _mm256_and_si256(w_to_bytes(w, c), _mm256_set1_epi8(15));
+    return _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
+}
+
+INLINE void w_store_nibbles_2(nib_u8 *p, words a, words b, code_limits c, int stream)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i packed = _mm256_packus_epi16(nibble_pairs(a, c), nibble_pairs(b, c));
+    store_256(p, 0, _mm256_permutevar8x32_epi32(packed, order), stream);
+}
+INLINE void w_store_nibbles(nib_u8 *p, words w, code_limits c, int stream)
+{
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
-    __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(pairs, pairs), order);
+    __m256i pairs = nibble_pairs(w, c), packed = _mm256_packus_epi16(pairs, pairs);
+    packed = _mm256_permutevar8x32_epi32(packed, order);
     store_128(p, _mm256_castsi256_si128(packed), stream);
 }
 

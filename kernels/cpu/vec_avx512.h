@@ -49,9 +49,6 @@ INLINE words w_splat(int x) { return _mm512_set1_epi16((short)x); }
 INLINE words w_add(words a, words b) { return _mm512_add_epi16(a, b); }
 INLINE words w_sub(words a, words b) { return _mm512_sub_epi16(a, b); }
 INLINE words w_xor(words a, words b) { return _mm512_xor_si512(a, b); }
-INLINE words w_max(words a, words b) { return _mm512_max_epi16(a, b); }
-INLINE words w_min(words a, words b) { return _mm512_min_epi16(a, b); }
-
 /* ---- elements ---- */
 
 INLINE floats f_load(const void *p, int type)
@@ -124,16 +121,45 @@ INLINE floats f_from_words(words w, int type)
                      _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(w, 1)))}};
 }
 
-/* ---- codes of 8 and 4 bits; the other widths are common to both sets. What is stored is the low
- * bits of each word, with `turn` inverted; `stream`: around the caches ---- */
+/* ---- codes of 8 and 4 bits; the other widths are common to both sets ---- */
 
-/* Words beyond what a byte holds are cut to it: to -128..127 or (`positive`, words >= 0) 0..255. */
-INLINE void w_store_bytes(nib_u8 *p, words w, int positive, int turn, int stream)
+/* What makes codes of words: those outside low..high become low or high; then the low bits count,
+ * with those of `turn` inverted. `positive`: low is not negative. */
+typedef struct code_limits {
+    int low, high, positive, turn, bits;
+} code_limits;
+
+INLINE __m256i w_to_bytes(words w, code_limits c)
 {
-    __m256i bytes = positive ? _mm512_cvtusepi16_epi8(w) : _mm512_cvtsepi16_epi8(w);
-    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)turn));
-    if (stream) _mm256_stream_si256((__m256i *)p, bytes);
-    else _mm256_storeu_si256((__m256i *)p, bytes);
+    __m256i half = _mm512_castsi512_si256(w), other = _mm512_extracti64x4_epi64(w, 1);
+    __m256i bytes = c.positive ? _mm256_permute4x64_epi64(_mm256_packus_epi16(half, other), 0xd8)
+                               : _mm512_cvtsepi16_epi8(w);
+    if (c.bits == 8 && c.positive) return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)c.turn));
+    bytes = _mm256_max_epi8(bytes, _mm256_set1_epi8((char)c.low));
+    bytes = _mm256_min_epi8(bytes, _mm256_set1_epi8((char)c.high));
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8((char)c.turn));
+}
+
+/* Two runs: in each 128-bit lane eight of the first and eight of the second. */
+INLINE __m512i w_to_bytes_2(words a, words b, code_limits c)
+{
+    __m512i bytes = c.positive ? _mm512_packus_epi16(a, b) : _mm512_packs_epi16(a, b);
+    if (c.bits == 8 && c.positive) return _mm512_xor_si512(bytes, _mm512_set1_epi8((char)c.turn));
+    bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8((char)c.low));
+    if (c.bits < 8) bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8((char)c.high));
+    return _mm512_xor_si512(bytes, _mm512_set1_epi8((char)c.turn));
+}
+
+/* `stream`: around the caches. */
+INLINE void w_store_bytes(nib_u8 *p, words w, code_limits c, int stream)
+{
+    if (stream) _mm256_stream_si256((__m256i *)p, w_to_bytes(w, c));
+    else _mm256_storeu_si256((__m256i *)p, w_to_bytes(w, c));
+}
+INLINE void w_store_bytes_2(nib_u8 *p, words a, words b, code_limits c, int stream)
+{
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    store_512(p, _mm512_permutexvar_epi64(order, w_to_bytes_2(a, b, c)), stream);
 }
 INLINE words w_load_bytes(const nib_u8 *p)
 {
@@ -141,9 +167,9 @@ INLINE words w_load_bytes(const nib_u8 *p)
 }
 
 /* Octets: eight bytes each, in order. */
-INLINE void w_to_octets(words w, int turn, uint64_t octets[4])
+INLINE void w_to_octets(words w, code_limits c, uint64_t octets[4])
 {
-    __m256i bytes = _mm256_xor_si256(_mm512_cvtepi16_epi8(w), _mm256_set1_epi8((char)turn));
+    __m256i bytes = w_to_bytes(w, c);
     octets[0] = (uint64_t)_mm256_extract_epi64(bytes, 0);
     octets[1] = (uint64_t)_mm256_extract_epi64(bytes, 1);
     octets[2] = (uint64_t)_mm256_extract_epi64(bytes, 2);
@@ -155,14 +181,21 @@ INLINE words w_from_octets(const uint64_t octets[4])
                                                   (int64_t)octets[1], (int64_t)octets[0]));
 }
 
-/* Word 2i into the low half of byte i, word 2i + 1 into its high half. */
-INLINE void w_store_nibbles(nib_u8 *p, words w, int turn, int stream)
+/* Code 2i into the low half of byte i, code 2i + 1 into its high half. */
+INLINE void w_store_nibbles(nib_u8 *p, words w, code_limits c, int stream)
 {
-    __m512i low =
-        _mm512_set1_epi32(15); /* from w; the rest from its other half: low ? w : shifted */
-    __m512i pairs = _mm512_ternarylogic_epi32(low, w, _mm512_srli_epi32(w, 12), 0xca);
-    __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(pairs), _mm_set1_epi8((char)(turn * 17)));
-    store_128(p, bytes, stream);
+    __m256i bytes = _mm256_and_si256(w_to_bytes(w, c), _mm256_set1_epi8(15));
+    __m256i pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x1001));
+    store_128(p, _mm256_cvtepi16_epi8(pairs), stream);
+}
+INLINE void w_store_nibbles_2(nib_u8 *p, words a, words b, code_limits c, int stream)
+{
+    __m512i bytes = _mm512_and_si512(w_to_bytes_2(a, b, c), _mm512_set1_epi8(15));
+    __m512i pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(0x1001));
+    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    __m256i packed = _mm256_permutevar8x32_epi32(_mm512_cvtepi16_epi8(pairs), order);
+    if (stream) _mm256_stream_si256((__m256i *)p, packed);
+    else _mm256_storeu_si256((__m256i *)p, packed);
 }
 
 INLINE words w_load_nibbles(const nib_u8 *p)
