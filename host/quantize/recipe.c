@@ -84,12 +84,14 @@ static const char *kept_by_default(const nib_tensor *t)
     return kept_by_name(t->name);
 }
 
-/* Up to four group sizes that divide K, near the one asked for. */
+/* Up to four group sizes that divide K, near the one asked for; no group of any use is larger than LARGEST. */
 static void list_divisors(int64_t cols, int64_t group, char *text, size_t size)
 {
+    enum { LARGEST = 1 << 16 };
     text[0] = 0;
     int found = 0;
-    for (int64_t g = group; g >= 8 && found < 4; g--)
+    int64_t start = group < cols ? group : cols;
+    for (int64_t g = start < LARGEST ? start : LARGEST; g >= 8 && found < 4; g--)
         if (cols % g == 0) {
             size_t used = strlen(text);
             snprintf(text + used, size - used, "%s%lld", used ? ", " : "", (long long)g);
