@@ -1,5 +1,6 @@
 /* compare.c - measures two checkpoints against each other, tensor by tensor, in tiles of rows. */
 #include "lanes.h"
+#include "memory_plan.h"
 #include "stage.h"
 
 #include "../core/internal.h"
@@ -17,13 +18,13 @@ typedef struct pair {
     nib_error_total errors;
 } pair;
 
-enum { TILE_BYTES = 1 << 20, DEVICE_TILE_BYTES = 16 << 20 };
+enum { TILE_BYTES = 1 << 20, DEVICE_TILE_BYTES = 16 << 20, LEAST_TILE_BYTES = 64 << 10 };
 
 typedef struct comparison {
     const nib_file *a, *b;
     nib_ctx *ctx;
     pair *pairs;
-    int64_t count;
+    int64_t count, tiles;
     nib_stage *x, *y;         /* by lane */
     nib_error_block **blocks; /* by slot */
     const nib_run_options *options;
@@ -197,14 +198,19 @@ static nib_status merge(void *user, int64_t tile, int slot)
     return NIB_OK;
 }
 
-static nib_status run(comparison *c, int lanes)
+/* Cuts every pair into tiles of about `tile_bytes`, numbers them and takes the largest needs. */
+static nib_status cut(comparison *c, int64_t tile_bytes, size_t x_bytes[NIB_STAGE_BUFFERS],
+                      size_t y_bytes[NIB_STAGE_BUFFERS])
 {
-    size_t x_bytes[NIB_STAGE_BUFFERS] = {0}, y_bytes[NIB_STAGE_BUFFERS] = {0};
-    int64_t tiles = 0, most_blocks = 1;
+    int64_t most_blocks = 1;
+    c->tiles = 0;
+    memset(x_bytes, 0, NIB_STAGE_BUFFERS * sizeof *x_bytes);
+    memset(y_bytes, 0, NIB_STAGE_BUFFERS * sizeof *y_bytes);
     for (int64_t i = 0; i < c->count; i++) {
         pair *p = &c->pairs[i];
-        p->first = tiles;
-        tiles += p->tiles;
+        *p = make_pair(p->x, p->y, tile_bytes);
+        p->first = c->tiles;
+        c->tiles += p->tiles;
         if (!p->tiles) continue;
         int64_t rows = p->rows < p->tile_rows ? p->rows : p->tile_rows, blocks;
         if (p->as_bytes) {
@@ -218,6 +224,33 @@ static nib_status run(comparison *c, int lanes)
         if (blocks > most_blocks) most_blocks = blocks;
     }
     y_bytes[NIB_STAGE_BLOCKS] = (size_t)most_blocks * sizeof(nib_error_block);
+    return NIB_OK;
+}
+
+/* The largest tiles, and up to *lanes lanes, that fit under the cap. */
+static nib_status plan(comparison *c, int *lanes, size_t x_bytes[], size_t y_bytes[])
+{
+    size_t cap = nib_memory_cap(c->options), lane = 0;
+    size_t fixed = nib_memory_base() + nib_file_memory(c->a) + nib_file_memory(c->b) +
+                   (size_t)c->count * sizeof *c->pairs;
+    for (int64_t tile = nib_host_memory(c->ctx) ? TILE_BYTES : DEVICE_TILE_BYTES;
+         tile >= LEAST_TILE_BYTES; tile /= 2) {
+        NIB_TRY(cut(c, tile, x_bytes, y_bytes));
+        lane = nib_memory_lane(x_bytes) + nib_memory_lane(y_bytes);
+        if (fixed + lane > cap) continue;
+        size_t most = (cap - fixed) / lane;
+        if (most < (size_t)*lanes) *lanes = (int)most;
+        return NIB_OK;
+    }
+    return NIB_FAIL(
+        NIB_E_MEMORY,
+        "--max-memory of %zu MiB is too little: %zu MiB are needed (tables %zu MiB, one lane %zu "
+        "MiB)",
+        cap >> 20, ((fixed + lane) >> 20) + 1, fixed >> 20, (lane >> 20) + 1);
+}
+
+static nib_status run(comparison *c, int lanes, const size_t x_bytes[], const size_t y_bytes[])
+{
     for (int i = 0; i < lanes; i++) {
         NIB_TRY(nib_stage_open(&c->x[i], c->ctx, x_bytes));
         NIB_TRY(nib_stage_open(&c->y[i], c->ctx, y_bytes));
@@ -225,7 +258,8 @@ static nib_status run(comparison *c, int lanes)
     for (int i = 0; i < nib_lane_slots(lanes); i++)
         if (!(c->blocks[i] = malloc(y_bytes[NIB_STAGE_BLOCKS])))
             return NIB_FAIL(NIB_E_MEMORY, "no memory for error sums");
-    const nib_lanes engine = {lanes, tiles, c->options ? c->options->cancel : NULL, c, work, merge};
+    const nib_lanes engine = {lanes, c->tiles, c->options ? c->options->cancel : NULL,
+                              c,     work,     merge};
     NIB_TRY(nib_lanes_run(&engine));
     tell(c, c->count);
     for (int64_t i = 0; i < nib_file_count(c->b); i++) {
@@ -252,19 +286,20 @@ nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_optio
                 : options && options->threads > 0 ? options->threads
                 : cores > 0                       ? (int)cores
                                                   : 1;
+    size_t x_bytes[NIB_STAGE_BUFFERS], y_bytes[NIB_STAGE_BUFFERS];
     c.pairs = calloc((size_t)c.count + 1, sizeof *c.pairs);
+    nib_status status = c.pairs ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for the table");
+    for (int64_t i = 0; i < c.count && status == NIB_OK; i++) {
+        const nib_tensor *x = nib_file_at(a, i);
+        c.pairs[i] = (pair){.x = x, .y = nib_file_find(b, x->name)};
+    }
+    if (status == NIB_OK) status = plan(&c, &lanes, x_bytes, y_bytes);
     c.x = calloc((size_t)lanes, sizeof *c.x);
     c.y = calloc((size_t)lanes, sizeof *c.y);
     c.blocks = calloc((size_t)nib_lane_slots(lanes), sizeof *c.blocks);
-    nib_status status = c.pairs && c.x && c.y && c.blocks
-                            ? NIB_OK
-                            : NIB_FAIL(NIB_E_MEMORY, "no memory for %d lanes", lanes);
-    for (int64_t i = 0; i < c.count && status == NIB_OK; i++) {
-        const nib_tensor *x = nib_file_at(a, i);
-        c.pairs[i] = make_pair(x, nib_file_find(b, x->name),
-                               nib_host_memory(c.ctx) ? TILE_BYTES : DEVICE_TILE_BYTES);
-    }
-    if (status == NIB_OK) status = run(&c, lanes);
+    if (status == NIB_OK && (!c.x || !c.y || !c.blocks))
+        status = NIB_FAIL(NIB_E_MEMORY, "no memory for %d lanes", lanes);
+    if (status == NIB_OK) status = run(&c, lanes, x_bytes, y_bytes);
     for (int i = 0; i < lanes && c.x && c.y; i++) {
         nib_stage_close(&c.x[i]);
         nib_stage_close(&c.y[i]);

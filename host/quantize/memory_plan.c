@@ -63,12 +63,20 @@ static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS
 }
 
 /* One lane's buffers, with its share of the slots. */
-static size_t lane_bytes(const size_t bytes[NIB_STAGE_BUFFERS])
+size_t nib_memory_lane(const size_t bytes[NIB_STAGE_BUFFERS])
 {
     size_t sum = 2 * bytes[NIB_STAGE_BLOCKS] + 3 * 4096; /* slots; stacks are touched a little */
     for (int i = 0; i < NIB_STAGE_BUFFERS; i++)
         sum += bytes[i] ? (bytes[i] + 4095) / 4096 * 4096 + NIB_STAGE_SLACK : 0;
     return sum;
+}
+
+size_t nib_memory_base(void) { return BASE_BYTES; }
+
+size_t nib_memory_cap(const nib_run_options *options)
+{
+    size_t cap = options ? (size_t)options->max_memory_bytes : 0;
+    return cap ? cap : (size_t)DEFAULT_CAP_MIB << 20;
 }
 
 static int wanted_lanes(const nib_run_options *options, const nib_ctx *ctx)
@@ -84,8 +92,7 @@ nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, co
                                 nib_memory_plan *plan_ret)
 {
     int host = nib_host_memory(ctx), lanes = wanted_lanes(options, ctx);
-    size_t cap =
-        options->max_memory_bytes ? options->max_memory_bytes : (size_t)DEFAULT_CAP_MIB << 20;
+    size_t cap = nib_memory_cap(options);
     size_t vram = options->max_vram_bytes ? options->max_vram_bytes : (size_t)DEFAULT_CAP_MIB << 20;
     size_t fixed = BASE_BYTES + nib_file_memory(job->input) + nib_job_memory(job) +
                    (size_t)job->tensor_count * OUTPUT_ENTRY_BYTES;
@@ -97,7 +104,7 @@ nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, co
         for (plan.lanes = lanes; !fits && plan.lanes >= 1;
              plan.lanes = fits ? plan.lanes : plan.lanes / 2) {
             NIB_TRY(cut(job, tile, plan.bytes));
-            lane = lane_bytes(plan.bytes);
+            lane = nib_memory_lane(plan.bytes);
             fits = fixed + lane * (size_t)plan.lanes <= cap &&
                    (host || lane * (size_t)plan.lanes <= vram);
         }
