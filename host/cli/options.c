@@ -315,6 +315,8 @@ int options_parse(const cli_command *command, int argc, char **argv, cli_setting
         return fail_usage(command, "%s is missing: nibble %s %s",
                           settings->operand_count ? strchr(command->operands, ' ') + 1 : "MODEL",
                           command->name, command->operands);
+    for (int i = 0; i < settings->operand_count; i++)
+        if (!*settings->operands[i]) return fail_usage(command, "%s is empty", command->operands);
     return 0;
 }
 
