@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -38,6 +39,17 @@ static void catch_signals(void)
     }
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* past `ulimit -f`, writes fail with EFBIG and are told */
+}
+
+/* A closed stdin, stdout or stderr would give its number to the next file opened, and messages would be written into that
+ * file. Held read-only, so that writing to it still fails. */
+static void hold_standard_files(void)
+{
+    int fd;
+    do fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO) close(fd);
 }
 
 /* ---- help ---- */
@@ -138,6 +150,7 @@ static int close_output(int code)
 
 int main(int argc, char **argv)
 {
+    hold_standard_files();
     catch_signals();
     return close_output(run(argc, argv));
 }
