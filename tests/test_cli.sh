@@ -159,6 +159,10 @@ expect 2 "" "$nibble" quantize model -o model
 expect 2 "" "$nibble" quantize one.safetensors -o one.safetensors
 expect 2 "" "$nibble" quantize model -o out.d --ignore '('
 expect 2 "" "$nibble" quantize model -o out.d --group-size 100
+expect 2 "does not divide" timeout -k 1 20 "$nibble" quantize model -o out.d --group-size 9000000000000000000
+expect 2 "MODEL is empty" "$nibble" quantize "" -o out.d
+expect 4 "is too little" "$nibble" compare model model --max-memory 1M
+expect 5 "File too large" bash -c 'ulimit -f 64; exec "$1" quantize model -o limited.d' - "$nibble"
 holds "nothing was made" test ! -e out.d -a ! -e out.d.partial
 
 # ---- quantizing ----
