@@ -77,16 +77,22 @@ class Tree:
     def __init__(self, index):
         self.source = WORK / f"tree{index}"
         self.build = WORK / f"build{index}"
-        shutil.rmtree(self.source, ignore_errors=True)
-        self.source.mkdir(parents=True)
-        files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True,
-                               capture_output=True).stdout.decode().split("\0")
-        for name in filter(None, files):
-            if not name.startswith("tests/golden/") and (ROOT / name).is_file():
-                target = self.source / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, target)
+        self.update()
         self.run(["cmake", "-S", self.source, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DNIBBLE_CUDA=OFF"], check=True)
+
+    def update(self):
+        """Makes the copy what the tree is; files that are already so keep their times, for the build's sake."""
+        names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True,
+                               capture_output=True).stdout.decode().split("\0")
+        wanted = {n for n in names if n and not n.startswith("tests/golden/") and (ROOT / n).is_file()}
+        for path in [p for p in self.source.rglob("*") if p.is_file()]:
+            if str(path.relative_to(self.source)) not in wanted:
+                path.unlink()
+        for name in wanted:
+            target = self.source / name
+            if not target.exists() or target.read_bytes() != (ROOT / name).read_bytes():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, target)
 
     def run(self, command, env=None, timeout=600, check=False):
         done = subprocess.run(["nice"] + [str(c) for c in command], env={**os.environ, **(env or {})}, timeout=timeout,
