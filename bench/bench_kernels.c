@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROWS = 8192, COLS = 4096, SAMPLE = 16, MAX_ROUNDS = 201 };
+enum { ROWS = 8192, SAMPLE = 16, MAX_ROUNDS = 201 };
 
 typedef enum role { X, CODES, SCALES, Y, OUT, ROLES } role;
 typedef enum op { MEMCPY, STREAM_COPY, QUANTIZE, DEQUANTIZE, RANGES, ERRORS, OPS } op;
@@ -46,11 +46,18 @@ typedef struct arm {
 static struct {
     const char *device, *revision, *json;
     nib_dtype type;
-    int threads, rounds, tensors;
+    int threads, rounds, tensors, repeats;
+    int64_t cols;
     nib_ctx *ctx, *ref;
     nib_stream *stream, *ref_stream;
-    unsigned char *host_x, *host_y; /* what the copies move, and the source */
-} bench = {.device = "cpu", .revision = "", .type = NIB_BF16, .rounds = 15, .tensors = 12};
+    unsigned char *host_x, *host_y; /* what the host's copies move, and the source */
+} bench = {.device = "cpu",
+           .revision = "",
+           .type = NIB_BF16,
+           .rounds = 15,
+           .tensors = 12,
+           .repeats = 1,
+           .cols = 4096};
 
 static subject subjects[] = {{"int8 per channel", 8, 0, {{0}}}, {"int4 g128", 4, 128, {{0}}}};
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0], ARMS = 2 + SUBJECTS * (OPS - QUANTIZE) };
@@ -89,23 +96,23 @@ static nib_quant quant_of(const subject *s, int64_t rows)
                    .scale_type = NIB_BF16,
                    .rule = NIB_RULE_SYM_FULL,
                    .layout = NIB_LAYOUT_CT_PACKED};
-    must(nib_grid_rows(rows, COLS, s->group, &q.grid), "grid");
+    must(nib_grid_rows(rows, bench.cols, s->group, &q.grid), "grid");
     return q;
 }
 
 /* Bytes of a row in each role; every plane is rows one after the other. */
 static size_t row_bytes(const subject *s, op what, role r)
 {
-    int64_t groups = s->group ? COLS / s->group : 1;
+    int64_t groups = s->group ? bench.cols / s->group : 1;
     switch (r) {
     case X:
-    case Y: return (size_t)COLS * (size_t)nib_dtype_bits(bench.type) / 8;
-    case CODES: return (size_t)COLS * (size_t)s->bits / 8;
+    case Y: return (size_t)bench.cols * (size_t)nib_dtype_bits(bench.type) / 8;
+    case CODES: return (size_t)bench.cols * (size_t)s->bits / 8;
     case SCALES: return (size_t)groups * 2;
     default: break;
     }
     return what == RANGES ? (size_t)groups * sizeof(nib_range)
-                          : COLS / 1024 * sizeof(nib_error_block);
+                          : (size_t)((bench.cols + 1023) / 1024) * sizeof(nib_error_block);
 }
 
 /* Runs the operation on spans of `rows` rows. */
@@ -120,7 +127,7 @@ static nib_status run(nib_stream *stream, const subject *s, op what, int64_t row
     case DEQUANTIZE: return nib_dequantize(stream, &q, planes, bench.type, mem[Y]);
     case RANGES:
         return nib_ranges(stream, &q.grid, bench.type, mem[X], NIB_NONFINITE_ERROR, mem[OUT], none);
-    case ERRORS: return nib_errors(stream, &q, bench.type, mem[X], planes, COLS, mem[OUT]);
+    case ERRORS: return nib_errors(stream, &q, bench.type, mem[X], planes, bench.cols, mem[OUT]);
     default: return NIB_OK;
     }
 }
@@ -135,24 +142,33 @@ static void rows_of(const arm *a, int64_t first, int64_t rows, nib_mem mem_ret[R
     }
 }
 
+/* Once through the working set. A device with memory of its own copies by converting to the same type. */
+static void pass(const arm *a)
+{
+    size_t bytes = a->bytes / 2;
+    if (a->on) {
+        for (int i = 0; i < bench.tensors; i++) {
+            nib_mem mem[ROLES];
+            rows_of(a, (int64_t)i * ROWS, ROWS, mem);
+            must(run(bench.stream, a->on, a->op, ROWS, mem), op_names[a->op]);
+        }
+    } else if (!nib_host_memory(bench.ctx)) {
+        must(nib_convert(bench.stream, (int64_t)(bytes / 4), NIB_F32, subjects[0].mem[X], NIB_F32,
+                         subjects[0].mem[Y]),
+             "copy");
+    } else if (!copy_all(bench.host_y, bench.host_x, bytes, bench.threads, a->op == STREAM_COPY)) {
+        fprintf(stderr, "bench_kernels: cannot start %d threads\n", bench.threads);
+        exit(4);
+    }
+}
+
+/* Seconds of one pass, over --repeats of them: a device's launches wait in line, the host only for the last. */
 static double run_arm(const arm *a)
 {
     double begin = now();
-    if (!a->on) {
-        size_t bytes = a->bytes / 2;
-        if (!copy_all(bench.host_y, bench.host_x, bytes, bench.threads, a->op == STREAM_COPY)) {
-            fprintf(stderr, "bench_kernels: cannot start %d threads\n", bench.threads);
-            exit(4);
-        }
-        return now() - begin;
-    }
-    for (int i = 0; i < bench.tensors; i++) {
-        nib_mem mem[ROLES];
-        rows_of(a, (int64_t)i * ROWS, ROWS, mem);
-        must(run(bench.stream, a->on, a->op, ROWS, mem), op_names[a->op]);
-    }
+    for (int i = 0; i < bench.repeats; i++) pass(a);
     must(nib_sync(bench.stream), "sync");
-    return now() - begin;
+    return (now() - begin) / bench.repeats;
 }
 
 /* ---- the check ---- */
@@ -195,7 +211,7 @@ static void check(const arm *a)
 /* Near-normal values, one in 64 of them eight times as large; all tensors alike. */
 static void fill_source(size_t tensor_bytes)
 {
-    size_t count = (size_t)ROWS * COLS;
+    size_t count = (size_t)ROWS * (size_t)bench.cols;
     float *values = allocate(count * sizeof *values);
     uint64_t state = 1;
     for (size_t i = 0; i < count; i++) {
@@ -277,13 +293,15 @@ static void print_results(void)
 {
     const nib_device_info *info = nib_ctx_device(bench.ctx);
     FILE *json = bench.json ? fopen(bench.json, "a") : NULL;
-    printf("%s: %s (%s), %d threads; nibble %s %s; %s, %d tensors of %dx%d, %d rounds\n\n",
+    printf("%s: %s (%s), %d threads; nibble %s %s; %s, %d tensors of %dx%lld, %d rounds\n\n",
            info->name, info->model, info->features, bench.threads, nib_version(), bench.revision,
-           nib_dtype_name(bench.type), bench.tensors, ROWS, COLS, bench.rounds);
+           nib_dtype_name(bench.type), bench.tensors, ROWS, (long long)bench.cols, bench.rounds);
     printf("| operation | on | GB/s, median | lowest..highest | %% of the best copy |\n");
     printf("|---|---|---:|---:|---:|\n");
     for (int i = 0; i < ARMS; i++) {
-        const char *on = arms[i].on ? arms[i].on->name : "plain bytes";
+        const char *on = arms[i].on                   ? arms[i].on->name
+                         : nib_host_memory(bench.ctx) ? "plain bytes"
+                                                      : "f32 to f32 on the device";
         double gbps[3], percent[3];
         spread(arms[i].gbps, gbps);
         spread(arms[i].percent, percent);
@@ -293,12 +311,14 @@ static void print_results(void)
         fprintf(json,
                 "{\"bench\":\"kernels\",\"version\":\"%s\",\"revision\":\"%s\",\"device\":\"%s\","
                 "\"model\":\"%s\",\"features\":\"%s\",\"driver\":\"%s\",\"threads\":%d,"
-                "\"type\":\"%s\",\"operation\":\"%s\",\"on\":\"%s\",\"bytes\":%zu,\"rounds\":%d,"
+                "\"type\":\"%s\",\"operation\":\"%s\",\"on\":\"%s\",\"cols\":%lld,\"bytes\":%"
+                "zu,\"rounds\":%d,"
                 "\"gbps_median\":%.2f,\"gbps_min\":%.2f,\"gbps_max\":%.2f,"
                 "\"percent_of_copy_median\":%.1f}\n",
                 nib_version(), bench.revision, info->name, info->model, info->features,
                 info->driver, bench.threads, nib_dtype_name(bench.type), op_names[arms[i].op], on,
-                arms[i].bytes, bench.rounds, gbps[1], gbps[0], gbps[2], percent[1]);
+                (long long)bench.cols, arms[i].bytes, bench.rounds, gbps[1], gbps[0], gbps[2],
+                percent[1]);
     }
     if (json) fclose(json);
 }
@@ -317,18 +337,23 @@ static void read_options(int argc, char **argv)
     static const struct option options[] = {{"device", 1, NULL, 'd'},  {"type", 1, NULL, 't'},
                                             {"threads", 1, NULL, 'n'}, {"rounds", 1, NULL, 'r'},
                                             {"tensors", 1, NULL, 'w'}, {"revision", 1, NULL, 'v'},
-                                            {"json", 1, NULL, 'j'},    {NULL, 0, NULL, 0}};
+                                            {"json", 1, NULL, 'j'},    {"cols", 1, NULL, 'c'},
+                                            {"repeats", 1, NULL, 'p'}, {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'd') bench.device = optarg;
         else if (c == 't') bench.type = nib_dtype_find(optarg, strlen(optarg));
         else if (c == 'n') bench.threads = number(optarg, 1, 1024);
         else if (c == 'r') bench.rounds = number(optarg, 1, MAX_ROUNDS);
         else if (c == 'w') bench.tensors = number(optarg, 1, 4096);
+        else if (c == 'c') bench.cols = number(optarg, 128, 1 << 20) / 128 * 128;
+        else if (c == 'p') bench.repeats = number(optarg, 1, 1000);
         else if (c == 'v') bench.revision = optarg;
         else if (c == 'j') bench.json = optarg;
         else {
             fprintf(stderr, "usage: bench_kernels [--device D] [--type F32|F16|BF16] [--threads N] "
-                            "[--rounds N] [--tensors N] [--revision TEXT] [--json FILE]\n");
+                            "[--rounds N] [--repeats N] [--tensors N] [--cols N, a multiple of "
+                            "128] [--revision TEXT] "
+                            "[--json FILE]\n");
             exit(2);
         }
     }

@@ -58,9 +58,9 @@ class Mutant:
         return changed if count == 1 else None
 
 
-def read_mutants():
+def read_mutants(name="mutants.txt"):
     mutants = []
-    for stanza in re.split(r"\n\s*\n", (ROOT / "tests" / "mutants.txt").read_text()):
+    for stanza in re.split(r"\n\s*\n", (ROOT / "tests" / name).read_text()):
         lines = [line for line in stanza.splitlines() if not line.startswith("#")]
         if not lines:
             continue
