@@ -10,10 +10,10 @@
 typedef struct engine {
     const nib_lanes *lanes;
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* a slot became free, or the run ended */
+    pthread_cond_t changed; /* a slot became free or ready, or a lane stopped */
     int64_t next_take, next_merge;
-    int64_t *ready; /* by slot: the finished tile that waits for its merge; FREE; BUSY */
-    int slots, merging;
+    int64_t *ready;     /* by slot: the finished tile that waits for its merge; FREE; BUSY */
+    int slots, running; /* lanes */
     nib_status status;
     char error[1024];
 } engine;
@@ -25,7 +25,7 @@ typedef struct lane {
     int number;
 } lane;
 
-int nib_lane_slots(int lanes) { return 2 * lanes; }
+int nib_lane_slots(int lanes) { return 2 * lanes + 32; }
 
 /* With the lock held: keeps the first failure. */
 static void fail(engine *e, nib_status status)
@@ -42,12 +42,17 @@ static int find(const engine *e, int64_t what)
     return -1;
 }
 
-/* With the lock held: merges every tile whose turn it is. One lane at a time does so, for all. */
-static void merge_ready(engine *e)
+/* The calling thread's part: merges tiles in order until all are merged, or no lane can finish one. */
+static void merge_all(engine *e)
 {
-    if (e->merging) return;
-    e->merging = 1;
-    for (int slot; e->status == NIB_OK && (slot = find(e, e->next_merge)) >= 0;) {
+    pthread_mutex_lock(&e->lock);
+    while (e->status == NIB_OK && e->next_merge < e->lanes->tiles) {
+        int slot = find(e, e->next_merge);
+        if (slot < 0 && !e->running) break;
+        if (slot < 0) {
+            pthread_cond_wait(&e->changed, &e->lock);
+            continue;
+        }
         pthread_mutex_unlock(&e->lock);
         nib_status status = e->lanes->merge(e->lanes->user, e->next_merge, slot);
         pthread_mutex_lock(&e->lock);
@@ -56,7 +61,7 @@ static void merge_ready(engine *e)
         e->next_merge++;
         pthread_cond_broadcast(&e->changed);
     }
-    e->merging = 0;
+    pthread_mutex_unlock(&e->lock);
 }
 
 /* With the lock held: whether the run goes on. */
@@ -88,8 +93,9 @@ static void *run(void *argument)
             break;
         }
         e->ready[slot] = tile;
-        merge_ready(e);
+        pthread_cond_broadcast(&e->changed);
     }
+    e->running--;
     pthread_cond_broadcast(&e->changed);
     pthread_mutex_unlock(&e->lock);
     return NULL;
@@ -110,12 +116,18 @@ nib_status nib_lanes_run(const nib_lanes *lanes)
     for (int s = 0; s < e.slots; s++) e.ready[s] = FREE;
     pthread_mutex_init(&e.lock, NULL);
     pthread_cond_init(&e.changed, NULL);
-    int started = 1;
-    for (int i = 0; i < lanes->count; i++) all[i] = (lane){&e, i};
-    while (started < lanes->count && !pthread_create(&threads[started], NULL, run, &all[started]))
-        started++;
-    run(&all[0]); /* fewer lanes than wanted are slower, not wrong */
-    for (int i = 1; i < started; i++) pthread_join(threads[i], NULL);
+    int started = 0;
+    e.running = lanes->count;
+    for (; started < lanes->count; started++) {
+        all[started] = (lane){&e, started};
+        if (pthread_create(&threads[started], NULL, run, &all[started])) break;
+    }
+    pthread_mutex_lock(&e.lock);
+    e.running -= lanes->count - started; /* fewer lanes than wanted are slower, not wrong */
+    if (!started) fail(&e, NIB_FAIL(NIB_E_MEMORY, "no thread can be started"));
+    pthread_mutex_unlock(&e.lock);
+    merge_all(&e);
+    for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
     pthread_cond_destroy(&e.changed);
     pthread_mutex_destroy(&e.lock);
     free(threads);

@@ -6,7 +6,7 @@
 #include "../../include/nibble.h"
 
 typedef struct nib_lanes {
-    int count;                  /* lanes, 1 or more; the calling thread is lane 0 */
+    int count;                  /* lanes, 1 or more, each a thread; the calling thread merges */
     int64_t tiles;              /* numbered 0.. */
     const volatile int *cancel; /* stops when non-zero: E_INTERRUPTED; may be NULL */
     void *user;
@@ -16,7 +16,7 @@ typedef struct nib_lanes {
     nib_status (*merge)(void *user, int64_t tile, int slot);
 } nib_lanes;
 
-/* Two for each lane: a lane may run ahead by one tile while an earlier one is unfinished. */
+/* Lanes may run ahead by so many tiles while an earlier one is unfinished, or its merge waits for the disk. */
 int nib_lane_slots(int lanes);
 
 /* Runs all tiles; returns when every lane has stopped. The first failure stops all. */

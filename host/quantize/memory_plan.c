@@ -65,7 +65,8 @@ static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS
 /* One lane's buffers, with its share of the slots. */
 size_t nib_memory_lane(const size_t bytes[NIB_STAGE_BUFFERS])
 {
-    size_t sum = 2 * bytes[NIB_STAGE_BLOCKS] + 3 * 4096; /* slots; stacks are touched a little */
+    size_t sum = (size_t)nib_lane_slots(1) * bytes[NIB_STAGE_BLOCKS] +
+                 3 * 4096; /* slots, at most; stacks are touched a little */
     for (int i = 0; i < NIB_STAGE_BUFFERS; i++)
         sum += bytes[i] ? (bytes[i] + 4095) / 4096 * 4096 + NIB_STAGE_SLACK : 0;
     return sum;

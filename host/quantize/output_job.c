@@ -140,7 +140,7 @@ nib_status nib_job_open_output(nib_job *job, const nib_run_options *options,
     const nib_output_options output_options = {.size = sizeof output_options,
                                                .replace = options->replace,
                                                .directory = directory,
-                                               .io = options->io,
+                                               .io = NIB_IO_BUFFERED,
                                                .metadata = metadata,
                                                .identity = identity};
     nib_output *output = NULL;
