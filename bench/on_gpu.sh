@@ -37,6 +37,7 @@ part() {
     local child=$!
     (sleep "$limit" && kill -TERM -- "-$child") 2>/dev/null &
     local watch=$!
+    disown $watch # its end is not worth a line
     wait $child
     status=$?
     kill -- -$watch 2>/dev/null
