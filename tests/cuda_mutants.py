@@ -41,7 +41,7 @@ class Bench:
         self.kernels = {p: self.work / (p.stem + ".cu.o") for p in kernels}
 
     def compile(self, source, target):
-        done = subprocess.run(["nice", "g++", *FLAGS, f"-I{ROOT / 'tests/cuda_on_host'}", "-isystem", self.cuda, "-c",
+        done = subprocess.run(["g++", *FLAGS, f"-I{ROOT / 'tests/cuda_on_host'}", "-isystem", self.cuda, "-c",
                                source, "-o", target], capture_output=True, text=True)
         return done.stderr if done.returncode else None
 
@@ -58,7 +58,7 @@ class Bench:
 
     def walk(self, library, part):
         env = {**os.environ, "NIBBLE_CUDA_DRIVER": str(library)}
-        done = subprocess.run(["nice", self.walker, "cuda:0", "--part", f"{part}/{PARTS}", "--elements", "20000"], env=env,
+        done = subprocess.run([self.walker, "cuda:0", "--part", f"{part}/{PARTS}", "--elements", "20000"], env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=120)
         return done
 
