@@ -39,7 +39,7 @@ static void make(const char *name, const char *options)
 /* XOR-free digest of every file in a directory but none of its names' order: FNV over sorted names and contents. */
 static uint64_t digest(const char *directory)
 {
-    struct dirent **entries;
+    struct dirent **entries = NULL;
     int count = scandir(directory, &entries, NULL, alphasort);
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (int i = 0; i < count; i++) {
