@@ -192,6 +192,10 @@ NIB_API int nib_output_done(const nib_output *output, int64_t tensor);
 /* The record of such a tensor, as it was given; NULL where it is not done. Lives until close. */
 NIB_API const void *nib_output_record(const nib_output *output, int64_t tensor, size_t *bytes_ret);
 
+/* Takes back that the tensor is done, where it must be written again with others that are not; its
+ * record is gone. Before any other thread writes. */
+NIB_API nib_status nib_output_redo(nib_output *output, int64_t tensor);
+
 /* Puts a small file (config.json, a report) into the output directory; the name is plain. A file of
  * that name that nib_output_text wrote before is replaced. */
 NIB_API nib_status nib_output_text(nib_output *output, const char *name, const char *text,

@@ -433,6 +433,11 @@ static void test_records(void)
     CHECK(!nib_output_record(output, 2, &bytes) && !nib_output_record(output, 99, &bytes));
     char data[2112];
     CHECK_STATUS(nib_output_write(output, 1, 0, data, sizeof data), NIB_E_ARGUMENT);
+    CHECK_OK(nib_output_redo(output, 1));
+    CHECK(!nib_output_done(output, 1) && nib_output_done(output, 0));
+    job_fill(1, (unsigned char *)data, sizeof data);
+    CHECK_OK(nib_output_write(output, 1, 0, data, sizeof data));
+    CHECK_OK(nib_output_finish(output, 1, NULL, 0));
     nib_output_close(output);
     job_erase(path);
 }

@@ -211,6 +211,15 @@ nib_status nib_output_finish(nib_output *output, int64_t tensor, const void *rec
     return status;
 }
 
+nib_status nib_output_redo(nib_output *output, int64_t tensor)
+{
+    NIB_TRY(check_tensor(output, tensor));
+    pthread_mutex_lock(&output->lock);
+    if (output->marks[tensor].resumed) output->marks[tensor] = (nib_progress_mark){0};
+    pthread_mutex_unlock(&output->lock);
+    return NIB_OK;
+}
+
 int nib_output_done(const nib_output *output, int64_t tensor)
 {
     return nib_output_record(output, tensor, NULL) != NULL;

@@ -107,6 +107,14 @@ static int unit_is_done(const nib_output *output, const nib_unit *u)
     return 1;
 }
 
+/* A crash between the planes of a unit: all are made again. */
+static nib_status redo(nib_output *output, const nib_unit *u)
+{
+    for (int p = 0; p < NIB_PLANES; p++)
+        if (u->out[p] >= 0) NIB_TRY(nib_output_redo(output, u->out[p]));
+    return NIB_OK;
+}
+
 static nib_status take_up(nib_job *job, nib_output *output)
 {
     for (int64_t i = 0; i < job->unit_count; i++) {
@@ -114,6 +122,7 @@ static nib_status take_up(nib_job *job, nib_output *output)
         size_t bytes;
         u->done = unit_is_done(output, u);
         const unit_record *record = u->done ? nib_output_record(output, u->out[0], &bytes) : NULL;
+        if (!u->done) NIB_TRY(redo(output, u));
         if (u->done) job->results[u->decision].resumed = 1;
         if (record && u->work == NIB_WORK_QUANTIZE && bytes == sizeof *record) {
             unit_record copy;
