@@ -99,7 +99,7 @@ typedef struct nib_run_options {
     size_t max_vram_bytes;   /* hard cap on device memory; 0 = 2 GiB */
     int replace;             /* replace an existing output */
     int verify;              /* re-read what was written */
-    nib_io io;               /* how the input was opened: a direct read leaves its core idle, so there are
+    nib_io io; /* how the input was opened: a direct read leaves its core idle, so there are
                                 more lanes. Output goes through the page cache, where small pieces meet */
     /* Called now and then, and once per finished tensor, from one thread at a time. May be NULL. */
     void (*progress)(void *user, const nib_progress *progress);
