@@ -42,11 +42,19 @@ static int find(const engine *e, int64_t what)
     return -1;
 }
 
+/* With the lock held: whether nothing has failed and nobody has cancelled. */
+static int goes_on(engine *e)
+{
+    if (e->status == NIB_OK && e->lanes->cancel && *e->lanes->cancel)
+        fail(e, NIB_FAIL(NIB_E_INTERRUPTED, "interrupted; the same command goes on from here"));
+    return e->status == NIB_OK;
+}
+
 /* The calling thread's part: merges tiles in order until all are merged, or no lane can finish one. */
 static void merge_all(engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    while (e->status == NIB_OK && e->next_merge < e->lanes->tiles) {
+    while (goes_on(e) && e->next_merge < e->lanes->tiles) {
         int slot = find(e, e->next_merge);
         if (slot < 0 && !e->running) break;
         if (slot < 0) {
@@ -64,20 +72,12 @@ static void merge_all(engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
-/* With the lock held: whether the run goes on. */
-static int goes_on(engine *e)
-{
-    if (e->status == NIB_OK && e->lanes->cancel && *e->lanes->cancel)
-        fail(e, NIB_FAIL(NIB_E_INTERRUPTED, "interrupted; the same command goes on from here"));
-    return e->status == NIB_OK && e->next_take < e->lanes->tiles;
-}
-
 static void *run(void *argument)
 {
     lane *l = argument;
     engine *e = l->engine;
     pthread_mutex_lock(&e->lock);
-    while (goes_on(e)) {
+    while (goes_on(e) && e->next_take < e->lanes->tiles) {
         int slot = find(e, FREE);
         if (slot < 0) { /* all are ahead of a tile that another lane still works on */
             pthread_cond_wait(&e->changed, &e->lock);

@@ -183,15 +183,14 @@ typedef void encoder(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 
 #define FOR_ENCODERS_OF_BITS(X, bits)                                                              \
     X(F32, bits, NONE, 0)                                                                          \
     X(F32, bits, ZERO, 0)                                                                          \
-    X(F32, bits, MIN, 0)                                                                           \
-    X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0) X(F16, bits, MIN, 0) X(F16, bits, NONE, 1)         \
-        X(F16, bits, ZERO, 1) X(BF16, bits, NONE, 0) X(BF16, bits, ZERO, 0) X(BF16, bits, MIN, 0)  \
-            X(BF16, bits, NONE, 1) X(BF16, bits, ZERO, 1)
+    X(F32, bits, MIN, 0) X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0) X(F16, bits, MIN, 0)          \
+        X(F16, bits, NONE, 1) X(F16, bits, ZERO, 1) X(BF16, bits, NONE, 0) X(BF16, bits, ZERO, 0)  \
+            X(BF16, bits, MIN, 0) X(BF16, bits, NONE, 1) X(BF16, bits, ZERO, 1)
 #define FOR_ENCODERS(X)                                                                            \
     FOR_ENCODERS_OF_BITS(X, 2)                                                                     \
     FOR_ENCODERS_OF_BITS(X, 3)                                                                     \
-    FOR_ENCODERS_OF_BITS(X, 4)                                                                     \
-    FOR_ENCODERS_OF_BITS(X, 5) FOR_ENCODERS_OF_BITS(X, 6) FOR_ENCODERS_OF_BITS(X, 8)
+    FOR_ENCODERS_OF_BITS(X, 4) FOR_ENCODERS_OF_BITS(X, 5) FOR_ENCODERS_OF_BITS(X, 6)               \
+        FOR_ENCODERS_OF_BITS(X, 8)
 FOR_ENCODERS(ENCODER)
 
 static encoder *find_encoder(const nib_args *a)
