@@ -180,17 +180,17 @@ typedef void encoder(const batch *b, const nib_args *a, const nib_u8 *x, nib_u8 
     {                                                                                              \
         encode_batch(b, a, x, codes, NIB_T_##type, bits, NIB_O_##offset, short_s);                 \
     }
+/* clang-format off */
 #define FOR_ENCODERS_OF_BITS(X, bits)                                                              \
-    X(F32, bits, NONE, 0)                                                                          \
-    X(F32, bits, ZERO, 0)                                                                          \
-    X(F32, bits, MIN, 0) X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0) X(F16, bits, MIN, 0)          \
-        X(F16, bits, NONE, 1) X(F16, bits, ZERO, 1) X(BF16, bits, NONE, 0) X(BF16, bits, ZERO, 0)  \
-            X(BF16, bits, MIN, 0) X(BF16, bits, NONE, 1) X(BF16, bits, ZERO, 1)
+    X(F32, bits, NONE, 0) X(F32, bits, ZERO, 0) X(F32, bits, MIN, 0)                               \
+    X(F16, bits, NONE, 0) X(F16, bits, ZERO, 0) X(F16, bits, MIN, 0)                               \
+    X(F16, bits, NONE, 1) X(F16, bits, ZERO, 1)                                                    \
+    X(BF16, bits, NONE, 0) X(BF16, bits, ZERO, 0) X(BF16, bits, MIN, 0)                            \
+    X(BF16, bits, NONE, 1) X(BF16, bits, ZERO, 1)
 #define FOR_ENCODERS(X)                                                                            \
-    FOR_ENCODERS_OF_BITS(X, 2)                                                                     \
-    FOR_ENCODERS_OF_BITS(X, 3)                                                                     \
-    FOR_ENCODERS_OF_BITS(X, 4) FOR_ENCODERS_OF_BITS(X, 5) FOR_ENCODERS_OF_BITS(X, 6)               \
-        FOR_ENCODERS_OF_BITS(X, 8)
+    FOR_ENCODERS_OF_BITS(X, 2) FOR_ENCODERS_OF_BITS(X, 3) FOR_ENCODERS_OF_BITS(X, 4)               \
+    FOR_ENCODERS_OF_BITS(X, 5) FOR_ENCODERS_OF_BITS(X, 6) FOR_ENCODERS_OF_BITS(X, 8)
+/* clang-format on */
 FOR_ENCODERS(ENCODER)
 
 static encoder *find_encoder(const nib_args *a)
