@@ -227,6 +227,10 @@ NIB_API const nib_device_info *nib_ctx_device(const nib_ctx *ctx);
  * call returns when its work is done; elsewhere work is asynchronous until nib_sync. */
 NIB_API nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret);
 NIB_API void nib_stream_close(nib_stream *stream);
+/* A stream over the caller's own queue: a CUstream or cudaStream_t of the context's device, or a
+ * cl_command_queue of the cl_context that the caller's memory belongs to. It stays the caller's, and
+ * must outlive the stream; closing does not wait. E_ARGUMENT on `cpu` and `ref`. */
+NIB_API nib_status nib_stream_wrap(nib_ctx *ctx, void *native, nib_stream **stream_ret);
 /* Waits for all work of the stream and returns its first asynchronous failure. */
 NIB_API nib_status nib_sync(nib_stream *stream);
 

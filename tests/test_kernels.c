@@ -9,65 +9,7 @@
 #include "../host/core/request.h"
 #include "../host/core/scheme.h"
 #include "cases.h"
-
-enum { PAD = 64 };
-
-/* ---- spans in the memory of any context ---- */
-
-typedef struct span {
-    nib_mem mem, whole;
-    check_buffer guard;
-    size_t bytes, head;
-} span;
-
-/* `bytes` bytes filled from `data`, or with `poison`. Host memory ends at a page that faults;
- * device memory has guards. */
-static span span_make(nib_stream *stream, size_t bytes, const void *data, int poison, size_t align)
-{
-    span s = {.bytes = bytes, .head = PAD + align % PAD};
-    if (nib_host_memory(stream->ctx)) {
-        s.guard = check_guarded(s.head + bytes, poison);
-        if (data && bytes) memcpy(s.guard.data + s.head, data, bytes);
-        s.mem = nib_wrap(s.guard.data + s.head, bytes);
-        return s;
-    }
-    size_t total = s.head + bytes + PAD;
-    unsigned char *copy = malloc(total);
-    memset(copy, poison, total);
-    if (data && bytes) memcpy(copy + s.head, data, bytes);
-    if (nib_alloc(stream->ctx, total, &s.whole) != NIB_OK ||
-        nib_upload(stream, s.whole, copy, total) != NIB_OK || nib_sync(stream) != NIB_OK) {
-        fprintf(stderr, "cannot make a span of %zu bytes: %s\n", total, nib_last_error());
-        exit(1);
-    }
-    s.mem = nib_slice(s.whole, s.head, bytes);
-    free(copy);
-    return s;
-}
-
-/* Its bytes, malloc'd; checks that the guards still hold `poison`. */
-static unsigned char *span_take(nib_stream *stream, span *s, int poison)
-{
-    unsigned char *bytes = malloc(s->bytes + 1);
-    size_t bad = 0;
-    if (nib_host_memory(stream->ctx)) {
-        for (size_t i = 0; i < s->head; i++) bad += s->guard.data[i] != (unsigned char)poison;
-        if (s->bytes) memcpy(bytes, s->guard.data + s->head, s->bytes);
-        check_release(&s->guard);
-    } else {
-        size_t total = s->head + s->bytes + PAD;
-        unsigned char *copy = malloc(total);
-        CHECK_OK(nib_download(stream, copy, s->whole, total));
-        CHECK_OK(nib_sync(stream));
-        for (size_t i = 0; i < total; i++)
-            bad += (i < s->head || i >= s->head + s->bytes) && copy[i] != (unsigned char)poison;
-        memcpy(bytes, copy + s->head, s->bytes);
-        free(copy);
-        nib_free(stream->ctx, &s->whole);
-    }
-    CHECK(bad == 0, "%zu bytes written outside the output", bad);
-    return bytes;
-}
+#include "spans.h"
 
 /* ---- one case ---- */
 
@@ -114,7 +56,7 @@ static nib_status make_request(const walk_case *c, const nib_ctx *ctx, const nib
                                         m[NIB_Y], c->segment, m[NIB_OUT], r);
     case NIB_OP_HISTOGRAM:
         return nib_request_histogram(ctx, &c->quant, m[NIB_CODES], m[NIB_OUT], r);
-    case NIB_OP_COUNT: break;
+    default: break;
     }
     return NIB_E_INTERNAL;
 }
@@ -551,6 +493,7 @@ int main(int argc, char **argv)
     walk_all();
     for (size_t k = 0; k < walk.ctx->backend->kernel_count; k++) {
         const nib_kernel *kernel = &walk.ctx->backend->kernels[k];
+        if (kernel->op >= NIB_OP_PACK) continue; /* test_matmul.c */
         printf("%8ld runs  %s\n", walk.runs[k], kernel->name);
         if ((kernel->features & walk.ctx->features) != kernel->features)
             check_skip(kernel->name, "the device lacks its feature");

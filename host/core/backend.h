@@ -23,8 +23,9 @@ typedef struct nib_backend {
     void (*close)(void *impl);
     uint32_t (*features)(void *impl); /* feature bits for kernel rows */
 
-    nib_status (*stream_open)(void *impl, void **queue_ret);
-    void (*stream_close)(void *impl, void *queue);
+    /* native: the caller's own queue, which stays the caller's (checked by nobody); NULL: a new one. */
+    nib_status (*stream_open)(void *impl, void *native, void **queue_ret);
+    void (*stream_close)(void *impl, void *queue, int borrowed);
     nib_status (*sync)(void *impl, void *queue);
 
     nib_status (*alloc)(void *impl, size_t bytes, void **handle_ret);
@@ -35,6 +36,10 @@ typedef struct nib_backend {
     /* Runs the kernel's launches in stream order. `items` > 0 for the first. */
     nib_status (*launch)(void *impl, void *queue, const nib_kernel *kernel,
                          const nib_request *request);
+
+    /* Does what the kernel's first launch on the queue would have to do besides launching: compile,
+     * look up, allocate. NULL: nothing. */
+    nib_status (*load)(void *impl, void *queue, const nib_kernel *kernel);
 
     const nib_kernel
         *kernels; /* best first within an operation; the last row of each has no condition */
@@ -57,6 +62,7 @@ struct nib_ctx {
 struct nib_stream {
     nib_ctx *ctx;
     void *queue;
+    int borrowed; /* the caller's own queue */
 };
 
 /* The first kernel row of the context's backend that accepts the request, or the row that `forced`

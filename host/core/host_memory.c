@@ -41,14 +41,19 @@ nib_status nib_host_download(void *impl, void *queue, void *dst, nib_mem src, si
     return NIB_OK;
 }
 
-nib_status nib_host_stream_open(void *impl, void **queue_ret)
+nib_status nib_host_stream_open(void *impl, void *native, void **queue_ret)
 {
     (void)impl;
+    if (native)
+        return NIB_FAIL(NIB_E_ARGUMENT, "native is not NULL; the CPU has no queues to share");
     *queue_ret = NULL;
     return NIB_OK;
 }
 
-void nib_host_stream_close(void *impl, void *queue) { (void)impl, (void)queue; }
+void nib_host_stream_close(void *impl, void *queue, int borrowed)
+{
+    (void)impl, (void)queue, (void)borrowed;
+}
 
 nib_status nib_host_sync(void *impl, void *queue)
 {

@@ -9,8 +9,8 @@ nib_status nib_host_alloc(void *impl, size_t bytes, void **handle_ret); /* 64-by
 void nib_host_free(void *impl, void *handle);
 nib_status nib_host_upload(void *impl, void *queue, nib_mem dst, const void *src, size_t bytes);
 nib_status nib_host_download(void *impl, void *queue, void *dst, nib_mem src, size_t bytes);
-nib_status nib_host_stream_open(void *impl, void **queue_ret);
-void nib_host_stream_close(void *impl, void *queue);
+nib_status nib_host_stream_open(void *impl, void *native, void **queue_ret);
+void nib_host_stream_close(void *impl, void *queue, int borrowed);
 nib_status nib_host_sync(void *impl, void *queue);
 
 /* The addresses of a request's spans; NULL for those it lacks. */

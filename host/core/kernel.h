@@ -3,7 +3,7 @@
 #ifndef NIB_CORE_KERNEL_H
 #define NIB_CORE_KERNEL_H
 
-#include "../../include/nibble.h"
+#include "../../include/nibble_matmul.h"
 #include "../../kernels/common/args.h"
 
 /* Operations. A request names one; each backend has at least one row for each whose condition is
@@ -15,7 +15,10 @@
     X(REPACK, "repack")                                                                            \
     X(CONVERT, "convert")                                                                          \
     X(ERRORS, "errors")                                                                            \
-    X(HISTOGRAM, "histogram")
+    X(HISTOGRAM, "histogram")                                                                      \
+    X(PACK, "pack")                                                                                \
+    X(ACTS, "acts")                                                                                \
+    X(MATMUL, "matmul")
 
 typedef enum nib_op {
 #define X(ID, name) NIB_OP_##ID,
@@ -24,9 +27,24 @@ typedef enum nib_op {
         NIB_OP_COUNT
 } nib_op;
 
+/* How weights are packed for a family of matmul kernels: one row each; the files that pack and read
+ * them draw what lies where.
+ *         ID        name       rows and columns are rounded up to, least bits of a code, bytes of a
+ *                              scale (0: as stored), sums of each group's codes */
+#define NIB_PACKS(X) X(PLAIN, "plain", 1, 1, 8, 4, 1)
+
+typedef enum nib_pack {
+    NIB_PACK_NONE,
+#define X(ID, ...) NIB_PACK_##ID,
+    NIB_PACKS(X)
+#undef X
+        NIB_PACK_COUNT
+} nib_pack;
+
 /* A validated call: complete numbers, and spans that are in bounds, aligned and do not overlap. */
 typedef struct nib_request {
     nib_op op;
+    nib_pack pack; /* pack, matmul: of the packed weights */
     nib_args args;
     nib_mem span[NIB_SPANS];
 } nib_request;
@@ -42,7 +60,11 @@ typedef enum nib_item {
     NIB_ITEM_BLOCK, /* one error block: rows * segments * segment_blocks */
     NIB_ITEM_CHUNK, /* 1024 consecutive elements, rows ignored */
     NIB_ITEM_BYTE,  /* one byte of the `other` plane */
-    NIB_ITEM_ALL,   /* everything: one item */
+    NIB_ITEM_PANEL, /* pack: so many rows of W as the pack rounds up to */
+    NIB_ITEM_TOKEN, /* acts: one row of prepared x */
+    NIB_ITEM_TILE, /* matmul: tile_m x tile_n elements of y, and a share of K where split > 1; tiles
+                       run along N, then M, then shares */
+    NIB_ITEM_ALL,  /* everything: one item */
 } nib_item;
 
 int64_t nib_item_count(nib_item item, const nib_args *args);
@@ -52,12 +74,14 @@ typedef void nib_host_kernel(void *const span[NIB_SPANS], const nib_args *args, 
                              nib_i64 end);
 
 typedef struct nib_launch {
-    nib_item item;
+    nib_item item;         /* NIB_ITEM_TILE: one item a block or work-group */
     nib_host_kernel *host; /* cpu, ref */
     const char *entry;     /* opencl, cuda: the entry point's name */
     const char *module;    /* opencl, cuda: the source file's stem */
-    int32_t lanes; /* threads that share one item. cuda: 1, 32 (a warp), 256 (a block); opencl:
+    int32_t lanes;   /* threads that share one item. cuda: 1, 32 (a warp), 256 (a block); opencl:
                       1, or 0: a work-group, whose size stands in the source */
+    int32_t threads; /* cuda: of a block; 0 = 256 */
+    int32_t shared_bytes; /* cuda: dynamic shared memory of a block */
 } nib_launch;
 
 #define NIB_BIT(n) (UINT32_C(1) << (n))
@@ -74,7 +98,21 @@ enum {
     NIB_IF_WARP_GROUP = 1 << 6, /* group is 32, 64, 128 or 256 and divides the columns */
     NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
     NIB_IF_SEGMENT32 = 1 << 8,  /* segment % 32 == 0, or one segment per row */
+    NIB_IF_GROUP16 = 1 << 9,    /* group % 16 == 0, or one group per row */
+    NIB_IF_GROUP64 = 1 << 10,   /* group % 64 == 0, or one group per row */
+    NIB_IF_GROUP128 = 1 << 11,  /* group % 128 == 0, or one group per row */
 };
+
+/* What a row of MATMUL has besides. A row of PACK has the pack alone. */
+typedef struct nib_matmul_row {
+    nib_pack pack;
+    int32_t x_form;         /* NIB_T_I8, F32, F16, BF16: it reads prepared x; 0: x itself */
+    int32_t tile_m, tile_n; /* of one item */
+    int64_t from_m, to_m;   /* the M it serves; to_m 0 = any */
+    nib_error_class error_class;
+    /* How many items share a tile, for `tiles` tiles on a device of `units` units; NULL = 1. */
+    int32_t (*split)(const nib_args *args, int64_t tiles, int32_t units);
+} nib_matmul_row;
 
 /* A kernel row. Masks have bit n for number n: bits of a code, element types, offsets. The name is
  * "<backend>.<op>.<what>", with ".<feature>" where there is one. */
@@ -86,6 +124,7 @@ typedef struct nib_kernel {
     uint32_t features;    /* the backend's own feature bits that the device must have */
     nib_launch launch[2]; /* in order */
     int64_t max_cols;     /* of the matrix; 0 = any */
+    nib_matmul_row matmul;
 } nib_kernel;
 
 #endif

@@ -141,7 +141,7 @@ void nib_close(nib_ctx *ctx)
 
 const nib_device_info *nib_ctx_device(const nib_ctx *ctx) { return &ctx->info; }
 
-nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret)
+static nib_status open_stream(nib_ctx *ctx, void *native, nib_stream **stream_ret)
 {
     if (!ctx || !stream_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", ctx ? "stream_ret" : "ctx");
@@ -149,7 +149,8 @@ nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret)
     if (!stream)
         return NIB_FAIL(NIB_E_MEMORY, "no memory for a stream (%zu bytes)", sizeof *stream);
     stream->ctx = ctx;
-    nib_status status = ctx->backend->stream_open(ctx->impl, &stream->queue);
+    stream->borrowed = native != NULL;
+    nib_status status = ctx->backend->stream_open(ctx->impl, native, &stream->queue);
     if (status != NIB_OK) {
         free(stream);
         return status;
@@ -158,10 +159,21 @@ nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret)
     return NIB_OK;
 }
 
+nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret)
+{
+    return open_stream(ctx, NULL, stream_ret);
+}
+
+nib_status nib_stream_wrap(nib_ctx *ctx, void *native, nib_stream **stream_ret)
+{
+    if (!native) return NIB_FAIL(NIB_E_ARGUMENT, "native is NULL");
+    return open_stream(ctx, native, stream_ret);
+}
+
 void nib_stream_close(nib_stream *stream)
 {
     if (!stream) return;
-    stream->ctx->backend->stream_close(stream->ctx->impl, stream->queue);
+    stream->ctx->backend->stream_close(stream->ctx->impl, stream->queue, stream->borrowed);
     free(stream);
 }
 

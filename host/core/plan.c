@@ -18,6 +18,10 @@ int64_t nib_item_count(nib_item item, const nib_args *a)
         return a->segment ? a->rows * nib_ceil_div(a->cols, a->segment) * a->segment_blocks : 0;
     case NIB_ITEM_CHUNK: return nib_ceil_div(a->rows * a->cols, 1024);
     case NIB_ITEM_BYTE: return a->other.streams * a->other.pitch;
+    case NIB_ITEM_PANEL: return a->p.tile_n ? a->p.pack_rows / a->p.tile_n : 0;
+    case NIB_ITEM_TOKEN: return a->p.x_rows;
+    case NIB_ITEM_TILE:
+        return nib_ceil_div(a->p.m, a->p.tile_m) * nib_ceil_div(a->rows, a->p.tile_n) * a->p.split;
     case NIB_ITEM_ALL: return 1;
     }
     return 0;
@@ -55,7 +59,10 @@ static const char *condition_refusal(uint32_t conditions, const nib_request *r)
         {NIB_IF_CODES, a->bits != 0, "plain elements"},
         {NIB_IF_PLAIN, a->bits == 0, "codes"},
         {NIB_IF_GROUP8, begin_at(a, a->group, 8), "group is no multiple of 8"},
+        {NIB_IF_GROUP16, begin_at(a, a->group, 16), "group is no multiple of 16"},
         {NIB_IF_GROUP32, begin_at(a, a->group, 32), "group is no multiple of 32"},
+        {NIB_IF_GROUP64, begin_at(a, a->group, 64), "group is no multiple of 64"},
+        {NIB_IF_GROUP128, begin_at(a, a->group, 128), "group is no multiple of 128"},
         {NIB_IF_SEGMENT32, begin_at(a, a->segment, 32), "segment is no multiple of 32"},
         {NIB_IF_ONE_GROUP, a->group == a->cols, "more than one group a row"},
         {NIB_IF_WARP_GROUP, warp_group && a->cols % a->group == 0,
@@ -78,6 +85,14 @@ const char *nib_kernel_refusal(const nib_kernel *k, uint32_t features, const nib
     if (!accepts(k->scale_types, a->scale_type)) return "type of the scales";
     if (!accepts(k->offsets, a->offset)) return "offset";
     if (k->max_cols && a->cols > k->max_cols) return "too many columns";
+    if (k->matmul.pack != r->pack && r->pack != NIB_PACK_NONE) return "another packing of weights";
+    if (r->op == NIB_OP_MATMUL) {
+        int integers = k->matmul.x_form == NIB_T_I8;
+        if (integers != (a->p.acts != NIB_A_FLOAT))
+            return integers ? "multiplies int8 activations" : "multiplies float activations";
+        if (a->p.m < k->matmul.from_m) return "M is too small";
+        if (k->matmul.to_m && a->p.m > k->matmul.to_m) return "M is too large";
+    }
     return condition_refusal(k->conditions, r);
 }
 

@@ -14,13 +14,13 @@ SAME(NIB_O_MIN, NIB_OFFSET_MIN);
 SAME(NIB_N_ERROR, NIB_NONFINITE_ERROR);
 SAME(NIB_N_ZERO, NIB_NONFINITE_ZERO);
 SAME(NIB_N_SATURATE, NIB_NONFINITE_SATURATE);
-_Static_assert(sizeof(nib_args) == 184,
+_Static_assert(sizeof(nib_args) == 296,
                "args.h states the size that every backend passes by value");
 
 static const char *const span_names[NIB_SPANS] = {"x", "codes", "scales", "offsets",
                                                   "y", "out",   "report"};
 
-static nib_status check_type(const char *what, nib_dtype type)
+nib_status nib_check_type(const char *what, nib_dtype type)
 {
     if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT, "%s is %d (%s); it must be F32, F16 or BF16", what, (int)type,
@@ -33,24 +33,39 @@ static nib_status check_nonfinite(nib_nonfinite nonfinite)
     return NIB_FAIL(NIB_E_ARGUMENT, "nonfinite is %d; it must be 0 to 2", (int)nonfinite);
 }
 
+nib_status nib_check_mem(const nib_ctx *ctx, const char *name, nib_mem mem, int64_t bytes,
+                         size_t align)
+{
+    if (!mem.handle)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL; it needs %lld bytes", name, (long long)bytes);
+    if ((uint64_t)mem.bytes < (uint64_t)bytes)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s has %zu bytes; it needs %lld", name, mem.bytes,
+                        (long long)bytes);
+    uintptr_t address = mem.offset + (ctx->backend->host_memory ? (uintptr_t)mem.handle : 0);
+    if (address % align)
+        return NIB_FAIL(NIB_E_ALIGN, "%s begins at byte %llu; it must be a multiple of %zu", name,
+                        (unsigned long long)address, align);
+    return NIB_OK;
+}
+
 /* Puts `mem` into the request, checked for `bytes` bytes at multiples of `align`. */
 static nib_status put(nib_request *r, const nib_ctx *ctx, int role, nib_mem mem, int64_t bytes,
                       size_t align)
 {
     if (bytes == 0) return NIB_OK;
-    if (!mem.handle)
-        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL; it needs %lld bytes", span_names[role],
-                        (long long)bytes);
-    if ((uint64_t)mem.bytes < (uint64_t)bytes)
-        return NIB_FAIL(NIB_E_ARGUMENT, "%s has %zu bytes; it needs %lld", span_names[role],
-                        mem.bytes, (long long)bytes);
-    uintptr_t address = mem.offset + (ctx->backend->host_memory ? (uintptr_t)mem.handle : 0);
-    if (address % align)
-        return NIB_FAIL(NIB_E_ALIGN, "%s begins at byte %llu; it must be a multiple of %zu",
-                        span_names[role], (unsigned long long)address, align);
+    NIB_TRY(nib_check_mem(ctx, span_names[role], mem, bytes, align));
     mem.bytes = (size_t)bytes;
     r->span[role] = mem;
     return NIB_OK;
+}
+
+int nib_overlap(const nib_ctx *ctx, const nib_mem *a, const nib_mem *b)
+{
+    int host = ctx->backend->host_memory;
+    if (!a->handle || !b->handle || (!host && a->handle != b->handle)) return 0;
+    uintptr_t a0 = a->offset + (host ? (uintptr_t)a->handle : 0);
+    uintptr_t b0 = b->offset + (host ? (uintptr_t)b->handle : 0);
+    return a0 < b0 + b->bytes && b0 < a0 + a->bytes;
 }
 
 /* No span in the mask `written` may overlap another. */
@@ -58,13 +73,8 @@ static nib_status check_overlap(const nib_request *r, const nib_ctx *ctx, unsign
 {
     for (int i = 0; i < NIB_SPANS; i++)
         for (int j = 0; j < NIB_SPANS; j++) {
-            const nib_mem *a = &r->span[i], *b = &r->span[j];
-            if (i == j || !(written >> i & 1) || !a->handle || !b->handle) continue;
-            int host = ctx->backend->host_memory;
-            if (!host && a->handle != b->handle) continue;
-            uintptr_t a0 = a->offset + (host ? (uintptr_t)a->handle : 0);
-            uintptr_t b0 = b->offset + (host ? (uintptr_t)b->handle : 0);
-            if (a0 < b0 + b->bytes && b0 < a0 + a->bytes)
+            if (i == j || !(written >> i & 1)) continue;
+            if (nib_overlap(ctx, &r->span[i], &r->span[j]))
                 return NIB_FAIL(NIB_E_ARGUMENT, "%s overlaps %s", span_names[i], span_names[j]);
         }
     return NIB_OK;
@@ -84,9 +94,7 @@ static void set_grid(nib_args *a, const nib_grid *grid)
     a->scale_cols = empty ? 0 : nib_ceil_div(grid->cols, grid->group);
 }
 
-/* What every operation on codes shares: the grid, the rule and the places of both integer planes.
- */
-static nib_status set_quant(nib_request *r, const nib_quant *quant, int with_zeros)
+nib_status nib_request_quant(nib_request *r, const nib_quant *quant, int with_zeros)
 {
     const nib_rule_row *rule;
     const nib_layout_row *layout;
@@ -119,7 +127,7 @@ static size_t code_align(const nib_args *a)
     return a->codes.pitch % 4 == 0 && a->codes.width != 8 ? 4 : a->codes.width == 16 ? 2 : 1;
 }
 
-static nib_status put_planes(nib_request *r, const nib_ctx *ctx, const nib_mem planes[NIB_PLANES])
+nib_status nib_request_planes(nib_request *r, const nib_ctx *ctx, const nib_mem planes[NIB_PLANES])
 {
     const nib_args *a = &r->args;
     if (!planes) return NIB_FAIL(NIB_E_ARGUMENT, "planes is NULL");
@@ -142,7 +150,7 @@ static nib_status put_planes(nib_request *r, const nib_ctx *ctx, const nib_mem p
 static nib_status put_elements(nib_request *r, const nib_ctx *ctx, int role, const char *what,
                                nib_dtype type, nib_mem mem)
 {
-    NIB_TRY(check_type(what, type));
+    NIB_TRY(nib_check_type(what, type));
     if (role == NIB_X) r->args.x_type = (nib_i32)type;
     else r->args.y_type = (nib_i32)type;
     return put(r, ctx, role, mem, elements(&r->args) * (int64_t)type_bytes(type), type_bytes(type));
@@ -181,11 +189,11 @@ nib_status nib_request_quantize(const nib_ctx *ctx, const nib_quant *quant, nib_
                                 nib_request *request_ret)
 {
     nib_request r = {.op = NIB_OP_QUANTIZE};
-    NIB_TRY(set_quant(&r, quant, 1));
+    NIB_TRY(nib_request_quant(&r, quant, 1));
     NIB_TRY(check_nonfinite(nonfinite));
     r.args.nonfinite = (nib_i32)nonfinite;
     NIB_TRY(put_elements(&r, ctx, NIB_X, "type", type, x));
-    NIB_TRY(put_planes(&r, ctx, planes));
+    NIB_TRY(nib_request_planes(&r, ctx, planes));
     NIB_TRY(put_report(&r, ctx, report));
     NIB_TRY(check_overlap(&r, ctx,
                           NIB_BIT(NIB_CODES) | NIB_BIT(NIB_SCALES) | NIB_BIT(NIB_OFFSETS) |
@@ -199,8 +207,8 @@ nib_status nib_request_dequantize(const nib_ctx *ctx, const nib_quant *quant,
                                   nib_request *request_ret)
 {
     nib_request r = {.op = NIB_OP_DEQUANTIZE};
-    NIB_TRY(set_quant(&r, quant, 1));
-    NIB_TRY(put_planes(&r, ctx, planes));
+    NIB_TRY(nib_request_quant(&r, quant, 1));
+    NIB_TRY(nib_request_planes(&r, ctx, planes));
     NIB_TRY(put_elements(&r, ctx, NIB_Y, "type", type, y));
     NIB_TRY(check_overlap(&r, ctx, NIB_BIT(NIB_Y)));
     *request_ret = r;
@@ -290,9 +298,9 @@ nib_status nib_request_errors(const nib_ctx *ctx, const nib_quant *quant, nib_dt
                               nib_request *request_ret)
 {
     nib_request r = {.op = NIB_OP_ERRORS};
-    NIB_TRY(set_quant(&r, quant, 1));
+    NIB_TRY(nib_request_quant(&r, quant, 1));
     NIB_TRY(put_elements(&r, ctx, NIB_X, "type", type, x));
-    NIB_TRY(put_planes(&r, ctx, planes));
+    NIB_TRY(nib_request_planes(&r, ctx, planes));
     NIB_TRY(put_blocks(&r, ctx, segment, blocks));
     *request_ret = r;
     return NIB_OK;
@@ -317,7 +325,7 @@ nib_status nib_request_histogram(const nib_ctx *ctx, const nib_quant *quant, nib
                                  nib_mem counts, nib_request *request_ret)
 {
     nib_request r = {.op = NIB_OP_HISTOGRAM};
-    NIB_TRY(set_quant(&r, quant, 0));
+    NIB_TRY(nib_request_quant(&r, quant, 0));
     const nib_args *a = &r.args;
     if (a->bits > 8)
         return NIB_FAIL(NIB_E_UNSUPPORTED, "a histogram of %d-bit codes; 8 bits is the most",

@@ -30,4 +30,17 @@ nib_status nib_request_errors_plain(const nib_ctx *ctx, int64_t rows, int64_t co
 nib_status nib_request_histogram(const nib_ctx *ctx, const nib_quant *quant, nib_mem codes,
                                  nib_mem counts, nib_request *request_ret);
 
+/* ---- what the files that make requests share ---- */
+
+/* E_ARGUMENT where `type` is not F32, F16 or BF16. */
+nib_status nib_check_type(const char *what, nib_dtype type);
+/* Whether `mem` has `bytes` bytes at a multiple of `align`. */
+nib_status nib_check_mem(const nib_ctx *ctx, const char *name, nib_mem mem, int64_t bytes,
+                         size_t align);
+int nib_overlap(const nib_ctx *ctx, const nib_mem *a, const nib_mem *b);
+/* What every operation on codes shares: the grid, the rule and the places of both integer planes. */
+nib_status nib_request_quant(nib_request *r, const nib_quant *quant, int with_zeros);
+/* Checked spans of all planes, after nib_request_quant. */
+nib_status nib_request_planes(nib_request *r, const nib_ctx *ctx, const nib_mem planes[NIB_PLANES]);
+
 #endif

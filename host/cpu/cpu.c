@@ -18,6 +18,10 @@ enum { CHUNK_ELEMENTS = 1 << 18, LEAST_ELEMENTS = 1 << 14, CHUNKS_PER_THREAD = 4
 #define NIB_KERNEL(OP, name, bits, conditions, features, item, function) nib_host_kernel function;
 #define NIB_KERNEL_2(OP, name, bits, conditions, features, item1, function1, item2, function2)     \
     nib_host_kernel function1, function2;
+#define NIB_PACKER(name, features, pack, function) nib_host_kernel function;
+#define NIB_MATMUL(name, bits, x, conditions, features, pack, form, tile_m, tile_n, from, to,      \
+                   class, function)                                                                \
+    nib_host_kernel function;
 #include "cpu_kernels.def"
 
 static const nib_kernel kernels[] = {
@@ -35,6 +39,26 @@ static const nib_kernel kernels[] = {
                 {.item = NIB_ITEM_##item2, .host = function2}}},
 #define NIB_KERNEL(OP, row, code_bits, needs, sets, item, function)                                \
     NIB_KERNEL_2(OP, row, code_bits, needs, sets, item, function, NONE, NULL)
+#define MATMUL_ROW(OP, row, code_bits, x, needs, sets, item_, function, ...)                       \
+    {.name = row,                                                                                  \
+     .op = NIB_OP_##OP,                                                                            \
+     .bits = code_bits,                                                                            \
+     .x_types = x,                                                                                 \
+     .y_types = NIB_ANY,                                                                           \
+     .scale_types = NIB_ANY,                                                                       \
+     .offsets = NIB_ANY,                                                                           \
+     .conditions = needs,                                                                          \
+     .features = sets,                                                                             \
+     .launch = {{.item = item_, .host = function}},                                                \
+     .matmul = {__VA_ARGS__}},
+#define NIB_PACKER(row, sets, pack_, function)                                                     \
+    MATMUL_ROW(PACK, row, NIB_ANY, NIB_ANY, 0, sets, NIB_ITEM_PANEL, function,                     \
+               .pack = NIB_PACK_##pack_)
+#define NIB_MATMUL(row, bits, x, needs, sets, pack_, form, tile_m_, tile_n_, from, to, class,      \
+                   function)                                                                       \
+    MATMUL_ROW(MATMUL, row, bits, x, needs, sets, NIB_ITEM_TILE, function,                         \
+               .pack = NIB_PACK_##pack_, .x_form = form, .tile_m = tile_m_, .tile_n = tile_n_,     \
+               .from_m = from, .to_m = to, .error_class = NIB_ERROR_##class)
 #include "cpu_kernels.def"
 };
 
@@ -106,6 +130,9 @@ static int64_t item_elements(nib_item item, const nib_args *a)
     case NIB_ITEM_OCTET: return 8;
     case NIB_ITEM_BLOCK: return a->segment < 1024 ? a->segment : 1024;
     case NIB_ITEM_CHUNK: return 1024;
+    case NIB_ITEM_PANEL: return a->p.tile_n * a->cols;
+    case NIB_ITEM_TOKEN: return a->p.pack_cols;
+    case NIB_ITEM_TILE: return a->p.tile_n * nib_ceil_div(a->p.tile_m, 16) * a->cols;
     case NIB_ITEM_NONE:
     case NIB_ITEM_BYTE:
     case NIB_ITEM_ALL: break;
@@ -115,6 +142,7 @@ static int64_t item_elements(nib_item item, const nib_args *a)
 
 static int64_t chunk_items(int64_t items, int64_t elements, int threads)
 {
+    if (elements < 1) elements = 1;
     int64_t fair = items / ((int64_t)threads * CHUNKS_PER_THREAD);
     int64_t most = CHUNK_ELEMENTS / elements, least = LEAST_ELEMENTS / elements;
     int64_t chunk = fair < least ? least : fair > most ? most : fair;

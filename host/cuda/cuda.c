@@ -42,8 +42,8 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .conditions = needs,                                                                          \
      .max_cols = widest,                                                                           \
-     .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1},                                    \
-                {NIB_ITEM_##item2, NULL, entry2, stem, lanes2}}},
+     .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1, 0, 0},                              \
+                {NIB_ITEM_##item2, NULL, entry2, stem, lanes2, 0, 0}}},
 #define NIB_KERNEL(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry)         \
     NIB_KERNEL2(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry, NONE, 0,   \
                 NULL)
@@ -243,8 +243,12 @@ static uint32_t features(void *impl)
 
 /* ---- streams and memory ---- */
 
-static nib_status stream_open(void *impl, void **queue_ret)
+static nib_status stream_open(void *impl, void *native, void **queue_ret)
 {
+    if (native) {
+        *queue_ret = native;
+        return NIB_OK;
+    }
     CALL_INSIDE((cuda_device *)impl, cuStreamCreate, (CUstream *)queue_ret, CU_STREAM_NON_BLOCKING);
 }
 
@@ -253,10 +257,10 @@ static nib_status sync(void *impl, void *queue)
     CALL_INSIDE((cuda_device *)impl, cuStreamSynchronize, queue);
 }
 
-static void stream_close(void *impl, void *queue)
+static void stream_close(void *impl, void *queue, int borrowed)
 {
     cuda_device *d = impl;
-    if (!enter_to_release(d)) return;
+    if (borrowed || !enter_to_release(d)) return;
     d->driver->cuStreamSynchronize(queue);
     d->driver->cuStreamDestroy(queue);
     leave(d);
@@ -317,6 +321,18 @@ static nib_status find_function(cuda_device *d, const nib_kernel *kernel, int l,
                                   : failed(d, result, "cuModuleGetFunction", launch->entry);
 }
 
+static nib_status load(void *impl, void *queue, const nib_kernel *kernel)
+{
+    (void)queue;
+    cuda_device *d = impl;
+    CUfunction function;
+    NIB_TRY(enter(d));
+    nib_status status = find_function(d, kernel, 0, &function);
+    if (status == NIB_OK && kernel->launch[1].item) status = find_function(d, kernel, 1, &function);
+    leave(d);
+    return status;
+}
+
 static nib_status launch_one(cuda_device *d, void *queue, const nib_kernel *kernel, int l,
                              const nib_request *request)
 {
@@ -368,6 +384,7 @@ const nib_backend nib_backend_cuda = {
     .free = release,
     .upload = upload,
     .download = download,
+    .load = load,
     .launch = launch,
     .kernels = kernels,
     .kernel_count = KERNEL_COUNT,

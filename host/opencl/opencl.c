@@ -130,26 +130,29 @@ nib_status nib_opencl_program(nib_opencl *cl, nib_opencl_module module, cl_progr
 
 /* ---- streams ---- */
 
-static nib_status stream_open(void *impl, void **queue_ret)
+static nib_status stream_open(void *impl, void *native, void **queue_ret)
 {
     nib_opencl *cl = impl;
-    cl_int error;
+    cl_int error = CL_SUCCESS;
     stream *s = calloc(1, sizeof *s);
     if (!s) return NIB_FAIL(NIB_E_MEMORY, "no memory for a stream (%zu bytes)", sizeof *s);
-    s->queue = nib_cl.clCreateCommandQueue(cl->context, cl->device->id, 0, &error);
+    s->queue = native;
+    if (native) error = nib_cl.clRetainCommandQueue(native);
+    else s->queue = nib_cl.clCreateCommandQueue(cl->context, cl->device->id, 0, &error);
     if (error != CL_SUCCESS) {
         free(s);
-        return nib_opencl_fail(cl->device, "clCreateCommandQueue", error, "%s", "");
+        return nib_opencl_fail(cl->device, native ? "clRetainCommandQueue" : "clCreateCommandQueue",
+                               error, "%s", "");
     }
     *queue_ret = s;
     return NIB_OK;
 }
 
-static void stream_close(void *impl, void *queue)
+static void stream_close(void *impl, void *queue, int borrowed)
 {
     (void)impl;
     stream *s = queue;
-    nib_cl.clFinish(s->queue);
+    if (!borrowed) nib_cl.clFinish(s->queue);
     for (int i = 0; i < KERNEL_COUNT; i++)
         for (int j = 0; j < 2; j++)
             if (s->kernels[i][j]) nib_cl.clReleaseKernel(s->kernels[i][j]);
@@ -268,6 +271,13 @@ static nib_status check_verdict(nib_opencl *cl, nib_op op)
     return status;
 }
 
+static nib_status load(void *impl, void *queue, const nib_kernel *kernel)
+{
+    for (int l = 0; l < 2 && kernel->launch[l].item != NIB_ITEM_NONE; l++)
+        NIB_TRY(kernel_of(impl, queue, (size_t)(kernel - kernels), l));
+    return NIB_OK;
+}
+
 static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
                          const nib_request *request)
 {
@@ -314,6 +324,7 @@ const nib_backend nib_backend_opencl = {
     .free = free_memory,
     .upload = upload,
     .download = download,
+    .load = load,
     .launch = launch,
     .kernels = kernels,
     .kernel_count = KERNEL_COUNT,

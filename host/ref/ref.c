@@ -8,10 +8,11 @@
 #include <string.h>
 
 #define NIB_KERNEL(OP, name, function) nib_host_kernel function;
+#define NIB_MATMUL(name, form, class, function) nib_host_kernel function;
 #include "ref_kernels.def"
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL(OP, row, function)                                                              \
+#define ROW(OP, row, function, ...)                                                                \
     {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
      .bits = NIB_ANY,                                                                              \
@@ -19,7 +20,12 @@ static const nib_kernel kernels[] = {
      .y_types = NIB_ANY,                                                                           \
      .scale_types = NIB_ANY,                                                                       \
      .offsets = NIB_ANY,                                                                           \
-     .launch = {{.item = NIB_ITEM_ALL, .host = function}}},
+     .launch = {{.item = NIB_ITEM_ALL, .host = function}},                                         \
+     .matmul = {.pack = NIB_PACK_PLAIN, __VA_ARGS__}},
+#define NIB_KERNEL(OP, row, function) ROW(OP, row, function, .tile_m = 1, .tile_n = 1)
+#define NIB_MATMUL(row, form, class, function)                                                     \
+    ROW(MATMUL, row, function, .tile_m = 1, .tile_n = 1, .x_form = form,                           \
+        .error_class = NIB_ERROR_##class)
 #include "ref_kernels.def"
 };
 

@@ -1,5 +1,5 @@
-/* args.h - the numbers of one launch, the same 184 bytes in C, OpenCL and CUDA; each backend passes
- * it by value beside the six spans below. Only host/core/request.c fills it. */
+/* args.h - the numbers of one launch, the same 296 bytes in C, OpenCL and CUDA; each backend passes
+ * it by value beside the spans below. Only host/core/request*.c fill it. */
 #ifndef NIB_ARGS_H
 #define NIB_ARGS_H
 
@@ -15,7 +15,18 @@ enum {
                   of repack */
     NIB_OUT = 5,    /* ranges, error blocks, counts, or the report of quantize */
     NIB_REPORT = 6, /* the report of ranges and quantize, or absent */
-    NIB_SPANS = 7
+    NIB_SPANS = 7,
+
+    /* What the operations of a matmul call them.
+     *   pack      codes, scales, offsets (planes) -> NIB_Y (packed weights)
+     *   acts      NIB_X, NIB_SCALES and NIB_OFFSETS (given: STATIC, CODES) -> NIB_OUT (prepared x)
+     *   matmul    NIB_X (x, or prepared x), NIB_WEIGHTS, NIB_BIAS -> NIB_Y; where split > 1 by way of
+     *             NIB_COUNTERS (a u32 per tile, zero between runs) and NIB_PARTIALS (f32
+     *             [tiles][split][tile_m][tile_n]) */
+    NIB_WEIGHTS = NIB_CODES,
+    NIB_BIAS = NIB_OFFSETS,
+    NIB_COUNTERS = NIB_OUT,
+    NIB_PARTIALS = NIB_REPORT,
 };
 
 /* Names of the enums' numbers for OpenCL and CUDA, which cannot include nibble.h. Asserted equal in
@@ -28,6 +39,8 @@ enum { NIB_DIVISOR_HALF, NIB_DIVISOR_FULL, NIB_DIVISOR_SIGNED, NIB_DIVISOR_LEVEL
 enum { NIB_EMPTY_ZERO, NIB_EMPTY_EPS };
 enum { NIB_AXIS_COLS, NIB_AXIS_ROWS };
 enum { NIB_WORDS_ROW, NIB_WORDS_STRIDED };
+enum { NIB_A_FLOAT, NIB_A_DYNAMIC, NIB_A_STATIC, NIB_A_CODES };
+enum { NIB_T_I8 = 7 };
 
 /* Where the bits of an integer plane of [rows, cols] elements lie: the layout row, with its numbers
  * worked out. */
@@ -41,6 +54,31 @@ typedef struct nib_place {
     nib_i32 width;   /* bits an element takes */
     nib_i32 flip;    /* xor of each element: 0, or 1 << (width - 1) */
 } nib_place;
+
+/* The numbers of a matmul: pack, acts, matmul. rows and cols of nib_args are N and K.
+ *
+ * Packed weights: codes as w' = u - 2^(bits-1), in 4 or 8 bits; scales; offsets: z' = z - 2^(bits-1)
+ * as int8, or mins; sums of w' over each group, int32. How each lies is the pack's (kernels/<backend>).
+ *
+ * Prepared x, where x_form is not 0: x_rows rows of pack_cols elements of type x_form, zeros behind K
+ * and behind m; then for I8: f32 scales[x_rows], int32 zeros[x_rows]; then, where the weights have
+ * offsets, sums[x_rows][scale_cols] of each group (int32 for I8, otherwise f32). */
+typedef struct nib_product {
+    nib_i64 m;                              /* rows of x and y */
+    nib_i64 x_pitch, y_pitch;               /* elements from one row to the next */
+    nib_i64 pack_rows, pack_cols;           /* N and K, rounded up as the pack needs */
+    nib_i64 scales_at, offsets_at, sums_at; /* where they begin in the packed weights, in bytes */
+    nib_i64 x_rows;                         /* m, rounded up to tile_m */
+    nib_i32 pack_bits;                      /* 4 or 8: bits a packed code takes */
+    nib_i32 scale_bytes;                    /* of a packed scale or min: 2 (as stored) or 4 (f32) */
+    nib_i32 x_form;         /* NIB_T_*: prepared x; 0: x itself, with its own pitch */
+    nib_i32 acts;           /* NIB_A_* */
+    nib_i32 x_zeros;        /* codes of x have zero points */
+    nib_i32 x_one;          /* the caller gives one scale (and zero) for all rows */
+    nib_i32 bias_type;      /* NIB_T_*, or 0 */
+    nib_i32 tile_m, tile_n; /* what one work item of matmul covers */
+    nib_i32 split;          /* how many work items share one tile, along K */
+} nib_product;
 
 typedef struct nib_args {
     nib_i64 rows, cols;     /* the matrix */
@@ -58,6 +96,15 @@ typedef struct nib_args {
     nib_i32 nonfinite;                  /* NIB_N_* */
     nib_i32 has_report;                 /* NIB_REPORT is there */
     nib_i32 reserved;
+    nib_product p;
 } nib_args;
+
+/* Where the parts of prepared x begin, in bytes; the end is the size of it all. */
+#define NIB_X_BYTES(form) ((form) == NIB_T_I8 ? 1 : (form) == NIB_T_F32 ? 4 : 2)
+#define NIB_X_SCALES_AT(a) ((a).p.x_rows * (a).p.pack_cols * NIB_X_BYTES((a).p.x_form))
+#define NIB_X_ZEROS_AT(a) (NIB_X_SCALES_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
+#define NIB_X_SUMS_AT(a) (NIB_X_ZEROS_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
+#define NIB_X_END(a)                                                                               \
+    (NIB_X_SUMS_AT(a) + ((a).offset != NIB_O_NONE ? 4 * (a).p.x_rows * (a).scale_cols : 0))
 
 #endif

@@ -26,5 +26,9 @@ NIB_CPU_KERNEL(nib_cpu_errors_avx2);
 NIB_CPU_KERNEL(nib_cpu_errors_avx512);
 NIB_CPU_KERNEL(nib_cpu_convert_avx2);
 NIB_CPU_KERNEL(nib_cpu_convert_avx512);
+NIB_CPU_KERNEL(nib_cpu_pack_plain);
+NIB_CPU_KERNEL(nib_cpu_acts);
+NIB_CPU_KERNEL(nib_cpu_matmul_float);
+NIB_CPU_KERNEL(nib_cpu_matmul_int8);
 
 #endif

@@ -70,5 +70,9 @@ NIB_REF_KERNEL(nib_ref_repack);
 NIB_REF_KERNEL(nib_ref_convert);
 NIB_REF_KERNEL(nib_ref_errors);
 NIB_REF_KERNEL(nib_ref_histogram);
+NIB_REF_KERNEL(nib_ref_pack);
+NIB_REF_KERNEL(nib_ref_acts);
+NIB_REF_KERNEL(nib_ref_matmul_float);
+NIB_REF_KERNEL(nib_ref_matmul_int8);
 
 #endif

@@ -1,0 +1,406 @@
+/* matmul.c - plans: which kernels serve which M, how much memory they need; packing and running. */
+#include "matmul.h"
+
+#include "internal.h"
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert((int)NIB_A_CODES == (int)NIB_ACTS_CODES && (int)NIB_T_I8 == (int)NIB_I8,
+               "args.h and nibble_matmul.h name one number");
+
+/* A range of M, up to `to_m`, and what runs there; kernel NULL: nothing does. */
+typedef struct segment {
+    int64_t to_m;
+    const nib_kernel *kernel, *acts;
+} segment;
+
+enum { SEGMENTS = 16, SPLIT_ROWS = 4096 /* tiles along M beyond which K is never shared out */ };
+
+struct nib_matmul {
+    nib_ctx *ctx;
+    nib_args args; /* of max_m rows */
+    nib_pack pack;
+    const nib_kernel *packer;
+    segment segments[SEGMENTS];
+    int segment_count;
+    size_t weights_bytes, workspace_bytes;
+    /* The workspace: counters (zero between runs), prepared x, partial sums. */
+    int64_t counter_bytes, prepared_bytes, partial_bytes;
+};
+
+/* ---- opening ---- */
+
+/* The first row of `op` that accepts; NULL where none does. */
+static const nib_kernel *find_row(const nib_ctx *ctx, const nib_request *request,
+                                  const char *forced)
+{
+    for (size_t i = 0; i < ctx->backend->kernel_count; i++) {
+        const nib_kernel *kernel = &ctx->backend->kernels[i];
+        if (kernel->op == request->op && (!forced || !strcmp(forced, kernel->name)) &&
+            !nib_kernel_refusal(kernel, ctx->features, request))
+            return kernel;
+    }
+    return NULL;
+}
+
+/* The lowest M above `m` at which a row begins or has ended; INT64_MAX where there is none. */
+static int64_t next_edge(const nib_backend *backend, int64_t m)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < backend->kernel_count; i++) {
+        const nib_matmul_row *row = &backend->kernels[i].matmul;
+        if (row->from_m > m && row->from_m < next) next = row->from_m;
+        if (row->to_m >= m && row->to_m != 0 && row->to_m + 1 < next) next = row->to_m + 1;
+    }
+    return next;
+}
+
+static void for_kernel(nib_args *a, const nib_kernel *kernel, int64_t m)
+{
+    const nib_matmul_row *row = &kernel->matmul;
+    a->p.m = m;
+    a->p.x_form = row->x_form;
+    a->p.tile_m = row->tile_m;
+    a->p.tile_n = row->tile_n;
+    a->p.x_rows = nib_ceil_div(m, row->tile_m) * row->tile_m;
+}
+
+/* Fills plan->segments for the plan's pack; whether every M of 1..max_m has a kernel. */
+static int fill_segments(nib_matmul *plan, const char *forced)
+{
+    nib_request r = {.op = NIB_OP_MATMUL, .pack = plan->pack, .args = plan->args};
+    int covered = 1;
+    plan->segment_count = 0;
+    for (int64_t m = 1, next; m <= plan->args.p.m; m = next) {
+        next = next_edge(plan->ctx->backend, m);
+        segment s = {next - 1, NULL, NULL};
+        r.args.p.m = m;
+        s.kernel = find_row(plan->ctx, &r, forced);
+        if (s.kernel && s.kernel->matmul.x_form) {
+            nib_request acts = {.op = NIB_OP_ACTS, .args = plan->args};
+            for_kernel(&acts.args, s.kernel, m);
+            s.acts = find_row(plan->ctx, &acts, NULL);
+            if (!s.acts) s.kernel = NULL;
+        }
+        covered &= s.kernel != NULL;
+        segment *last = plan->segment_count ? &plan->segments[plan->segment_count - 1] : NULL;
+        if (last && last->kernel == s.kernel) last->to_m = s.to_m;
+        else if (plan->segment_count < SEGMENTS) plan->segments[plan->segment_count++] = s;
+        else return 0;
+    }
+    return covered;
+}
+
+static int any_segment(const nib_matmul *plan)
+{
+    for (int i = 0; i < plan->segment_count; i++)
+        if (plan->segments[i].kernel) return 1;
+    return 0;
+}
+
+/* The pack of the best row that accepts, together with rows for every other M. */
+static nib_status choose_pack(nib_matmul *plan, const char *forced)
+{
+    const nib_backend *backend = plan->ctx->backend;
+    uint32_t tried = 0;
+    for (size_t i = 0; i < backend->kernel_count; i++) {
+        const nib_kernel *kernel = &backend->kernels[i];
+        if (kernel->op != NIB_OP_MATMUL || (tried >> kernel->matmul.pack & 1)) continue;
+        if (forced && strcmp(forced, kernel->name)) continue;
+        tried |= NIB_BIT(kernel->matmul.pack);
+        plan->pack = kernel->matmul.pack;
+        NIB_TRY(nib_pack_numbers(plan->pack, &plan->args, &plan->weights_bytes));
+        nib_request r = {.op = NIB_OP_PACK, .pack = plan->pack, .args = plan->args};
+        plan->packer = find_row(plan->ctx, &r, NULL);
+        if (!plan->packer) continue;
+        if (fill_segments(plan, forced) || (forced && any_segment(plan))) return NIB_OK;
+    }
+    return NIB_FAIL(NIB_E_UNSUPPORTED,
+                    "%s: no kernel%s%s multiplies %d-bit weights, groups of %lld, by such "
+                    "activations (`nibble explain` says why)",
+                    plan->ctx->info.name, forced ? " named " : "", forced ? forced : "",
+                    plan->args.bits, (long long)plan->args.group);
+}
+
+static int32_t split_of(const nib_matmul *plan, const nib_kernel *kernel, const nib_args *a)
+{
+    int64_t m_tiles = nib_ceil_div(a->p.m, a->p.tile_m);
+    if (!kernel->matmul.split || m_tiles > SPLIT_ROWS) return 1;
+    int32_t split = kernel->matmul.split(a, m_tiles * nib_ceil_div(a->rows, a->p.tile_n),
+                                         plan->ctx->info.units);
+    return split < 1 ? 1 : split;
+}
+
+static int64_t round_64(int64_t bytes) { return nib_ceil_div(bytes, 64) * 64; }
+
+static void grow(int64_t *most, int64_t bytes)
+{
+    if (round_64(bytes) > *most) *most = round_64(bytes);
+}
+
+/* What `m` rows need of each part of the workspace. */
+static nib_status add_needs(nib_matmul *plan, const segment *s, int64_t m)
+{
+    nib_args a = plan->args;
+    int64_t elements, product;
+    for_kernel(&a, s->kernel, m);
+    if (!nib_mul(a.p.x_rows, a.p.pack_cols, &elements) || !nib_mul(elements, 16, &product) ||
+        !nib_mul(a.p.x_rows, a.scale_cols, &product) || !nib_mul(product, 8, &product))
+        return NIB_FAIL(NIB_E_OVERFLOW, "the workspace's size overflows; max_m is %lld",
+                        (long long)plan->args.p.m);
+    if (a.p.x_form) grow(&plan->prepared_bytes, NIB_X_END(a));
+    a.p.split = split_of(plan, s->kernel, &a);
+    if (a.p.split == 1) return NIB_OK;
+    int64_t tiles = nib_item_count(NIB_ITEM_TILE, &a) / a.p.split;
+    grow(&plan->counter_bytes, tiles * 4);
+    grow(&plan->partial_bytes, tiles * a.p.split * a.p.tile_m * a.p.tile_n * 4);
+    return NIB_OK;
+}
+
+static nib_status measure_workspace(nib_matmul *plan)
+{
+    int64_t from = 1, total;
+    for (int i = 0; i < plan->segment_count; from = plan->segments[i++].to_m + 1) {
+        const segment *s = &plan->segments[i];
+        int64_t to = s->to_m < plan->args.p.m ? s->to_m : plan->args.p.m;
+        if (!s->kernel) continue;
+        NIB_TRY(add_needs(plan, s, to));
+        int64_t step = s->kernel->matmul.tile_m, rows = 0;
+        for (int64_t m = from; s->kernel->matmul.split && m <= to && rows < SPLIT_ROWS;
+             m += step, rows++)
+            NIB_TRY(add_needs(plan, s, m));
+    }
+    if (!nib_add(plan->prepared_bytes, plan->counter_bytes, &total) ||
+        !nib_add(plan->partial_bytes, total, &total))
+        return NIB_FAIL(NIB_E_OVERFLOW, "the workspace's size overflows");
+    plan->workspace_bytes = (size_t)total;
+    return NIB_OK;
+}
+
+nib_status nib_matmul_plan_forced(nib_ctx *ctx, const nib_matmul_desc *desc, const char *forced,
+                                  nib_matmul **plan_ret)
+{
+    nib_args args;
+    if (!ctx || !plan_ret) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", ctx ? "plan_ret" : "ctx");
+    NIB_TRY(nib_matmul_numbers(desc, &args));
+    nib_matmul *plan = calloc(1, sizeof *plan);
+    if (!plan) return NIB_FAIL(NIB_E_MEMORY, "no memory for a plan (%zu bytes)", sizeof *plan);
+    plan->ctx = ctx;
+    plan->args = args;
+    nib_status status = choose_pack(plan, forced);
+    if (status == NIB_OK) status = measure_workspace(plan);
+    if (status != NIB_OK) {
+        free(plan);
+        return status;
+    }
+    *plan_ret = plan;
+    return NIB_OK;
+}
+
+/* The row that NIBBLE_KERNEL names, where it is one that multiplies. */
+static const char *named_kernel(const nib_ctx *ctx)
+{
+    const char *name = nib_env_get(NIB_ENV_KERNEL);
+    for (size_t i = 0; name && i < ctx->backend->kernel_count; i++)
+        if (ctx->backend->kernels[i].op == NIB_OP_MATMUL &&
+            !strcmp(name, ctx->backend->kernels[i].name))
+            return name;
+    return NULL;
+}
+
+nib_status nib_matmul_plan_open(nib_ctx *ctx, const nib_matmul_desc *desc, nib_matmul **plan_ret)
+{
+    return nib_matmul_plan_forced(ctx, desc, ctx ? named_kernel(ctx) : NULL, plan_ret);
+}
+
+void nib_matmul_plan_close(nib_matmul *plan) { free(plan); }
+
+size_t nib_matmul_weights_bytes(const nib_matmul *plan) { return plan->weights_bytes; }
+size_t nib_matmul_workspace_bytes(const nib_matmul *plan) { return plan->workspace_bytes; }
+
+int nib_matmul_choice_at(nib_ctx *ctx, const nib_matmul_desc *desc, size_t index,
+                         nib_matmul_choice *choice_ret)
+{
+    nib_request r = {.op = NIB_OP_MATMUL};
+    const nib_kernel *row = NULL;
+    size_t bytes, seen = 0;
+    if (!ctx || !choice_ret || nib_matmul_numbers(desc, &r.args) != NIB_OK) return 0;
+    for (size_t i = 0; i < ctx->backend->kernel_count && !row; i++)
+        if (ctx->backend->kernels[i].op == NIB_OP_MATMUL && seen++ == index)
+            row = &ctx->backend->kernels[i];
+    if (!row) return 0;
+    nib_matmul_choice choice = {row->name, NULL, 0, 0, row->matmul.error_class};
+    r.pack = row->matmul.pack;
+    r.args.p.m = row->matmul.from_m > 1 ? row->matmul.from_m : 1;
+    if (nib_pack_numbers(r.pack, &r.args, &bytes) != NIB_OK) return 0;
+    if (r.args.p.m > desc->max_m) choice.refusal = "max_m is too small";
+    else choice.refusal = nib_kernel_refusal(row, ctx->features, &r);
+    nib_matmul *plan;
+    if (!choice.refusal && nib_matmul_plan_open(ctx, desc, &plan) == NIB_OK) {
+        choice.refusal = "a kernel above it serves the same M";
+        for (int i = plan->segment_count - 1; i >= 0; i--)
+            if (plan->segments[i].kernel == row) {
+                int64_t to = plan->segments[i].to_m;
+                choice.refusal = NULL;
+                choice.from_m = i ? plan->segments[i - 1].to_m + 1 : 1;
+                choice.to_m = to < desc->max_m ? to : desc->max_m;
+            }
+        nib_matmul_plan_close(plan);
+    }
+    *choice_ret = choice;
+    return 1;
+}
+
+/* ---- packing ---- */
+
+nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
+                           const nib_mem planes[NIB_PLANES], nib_mem weights)
+{
+    if (!stream || !plan) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "plan" : "stream");
+    nib_request r = {.op = NIB_OP_PACK, .pack = plan->pack, .args = plan->args};
+    if (plan->weights_bytes == 0 || plan->args.rows == 0) return NIB_OK;
+    NIB_TRY(nib_request_planes(&r, plan->ctx, planes));
+    NIB_TRY(nib_check_mem(plan->ctx, "weights", weights, (int64_t)plan->weights_bytes, 64));
+    weights.bytes = plan->weights_bytes;
+    for (int i = NIB_CODES; i <= NIB_OFFSETS; i++)
+        if (nib_overlap(plan->ctx, &weights, &r.span[i]))
+            return NIB_FAIL(NIB_E_ARGUMENT, "weights overlaps a plane");
+    r.span[NIB_Y] = weights;
+    return plan->ctx->backend->launch(plan->ctx->impl, stream->queue, plan->packer, &r);
+}
+
+nib_status nib_matmul_prepare(nib_stream *stream, const nib_matmul *plan, nib_mem workspace)
+{
+    static const unsigned char zeros[4096];
+    if (!stream || !plan) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "plan" : "stream");
+    if (plan->workspace_bytes)
+        NIB_TRY(
+            nib_check_mem(plan->ctx, "workspace", workspace, (int64_t)plan->workspace_bytes, 64));
+    for (int64_t at = 0; at < plan->counter_bytes; at += (int64_t)sizeof zeros) {
+        int64_t rest = plan->counter_bytes - at;
+        size_t bytes = rest < (int64_t)sizeof zeros ? (size_t)rest : sizeof zeros;
+        NIB_TRY(nib_upload(stream, nib_slice(workspace, (size_t)at, bytes), zeros, bytes));
+    }
+    const nib_backend *backend = plan->ctx->backend;
+    for (int i = 0; i < plan->segment_count && backend->load; i++) {
+        const segment *s = &plan->segments[i];
+        if (s->kernel) NIB_TRY(backend->load(plan->ctx->impl, stream->queue, s->kernel));
+        if (s->acts) NIB_TRY(backend->load(plan->ctx->impl, stream->queue, s->acts));
+    }
+    return NIB_OK;
+}
+
+/* ---- running ---- */
+
+/* Bytes from the first element of `rows` rows to the end of the last. */
+static nib_status matrix_bytes(const char *name, int64_t rows, int64_t cols, int64_t pitch,
+                               int64_t element, int64_t *bytes_ret)
+{
+    int64_t bytes;
+    if (pitch < cols)
+        return NIB_FAIL(NIB_E_SHAPE, "%s_pitch is %lld; it must be %lld or more", name,
+                        (long long)pitch, (long long)cols);
+    if (!nib_mul(rows - 1, pitch, &bytes) || !nib_add(bytes, cols, &bytes) ||
+        !nib_mul(bytes, element, &bytes))
+        return NIB_FAIL(NIB_E_OVERFLOW, "the size of %s overflows: %lld rows, %s_pitch %lld", name,
+                        (long long)rows, name, (long long)pitch);
+    *bytes_ret = bytes;
+    return NIB_OK;
+}
+
+/* Spans of a run, by the names that the caller knows. */
+enum { RUN_X, RUN_X_SCALES, RUN_X_ZEROS, RUN_WEIGHTS, RUN_BIAS, RUN_Y, RUN_WORKSPACE, RUN_SPANS };
+static const char *const run_names[RUN_SPANS] = {"x",    "x_scales", "x_zeros",  "weights",
+                                                 "bias", "y",        "workspace"};
+
+static int64_t type_bytes(nib_i32 type) { return type ? nib_dtype_bits((nib_dtype)type) / 8 : 0; }
+
+/* Checks every span of a run and cuts it to what the run uses. */
+static nib_status check_run(const nib_matmul *plan, const nib_matmul_args *args, const nib_args *a,
+                            nib_mem mem[RUN_SPANS])
+{
+    const nib_mem given[RUN_SPANS] = {args->x,    args->x_scales, args->x_zeros,  args->weights,
+                                      args->bias, args->y,        args->workspace};
+    const nib_product *p = &a->p;
+    int given_scales = p->acts >= NIB_A_STATIC;
+    int64_t bytes[RUN_SPANS] = {0}, scales = p->x_one ? 1 : p->m;
+    int64_t align[RUN_SPANS] = {type_bytes(a->x_type), 4, 4, 64, type_bytes(p->bias_type),
+                                type_bytes(a->y_type), 64};
+    if (a->cols) /* of nothing, no span is needed */
+        NIB_TRY(matrix_bytes("x", p->m, a->cols, p->x_pitch, align[RUN_X], &bytes[RUN_X]));
+    NIB_TRY(matrix_bytes("y", p->m, a->rows, p->y_pitch, align[RUN_Y], &bytes[RUN_Y]));
+    bytes[RUN_X_SCALES] = given_scales ? scales * 4 : 0;
+    bytes[RUN_X_ZEROS] = given_scales && p->x_zeros ? scales * 4 : 0;
+    bytes[RUN_WEIGHTS] = (int64_t)plan->weights_bytes;
+    bytes[RUN_BIAS] = a->rows * type_bytes(p->bias_type);
+    bytes[RUN_WORKSPACE] = (int64_t)plan->workspace_bytes;
+    for (int i = 0; i < RUN_SPANS; i++) {
+        mem[i] = (nib_mem){NULL, 0, 0};
+        if (!bytes[i]) continue;
+        NIB_TRY(nib_check_mem(plan->ctx, run_names[i], given[i], bytes[i], (size_t)align[i]));
+        mem[i] = (nib_mem){given[i].handle, given[i].offset, (size_t)bytes[i]};
+    }
+    for (int i = 0; i < RUN_SPANS; i++)
+        for (int j = RUN_Y; j < RUN_SPANS; j++)
+            if (i != j && nib_overlap(plan->ctx, &mem[i], &mem[j]))
+                return NIB_FAIL(NIB_E_ARGUMENT, "%s overlaps %s", run_names[j], run_names[i]);
+    return NIB_OK;
+}
+
+static nib_status launch_run(nib_stream *stream, const nib_matmul *plan, const segment *s,
+                             nib_request *r, const nib_mem mem[RUN_SPANS])
+{
+    const nib_backend *backend = plan->ctx->backend;
+    nib_mem x = mem[RUN_X];
+    if (s->acts) {
+        nib_request acts = {.op = NIB_OP_ACTS, .args = r->args};
+        nib_mem prepared =
+            nib_slice(mem[RUN_WORKSPACE], (size_t)plan->counter_bytes, (size_t)NIB_X_END(r->args));
+        acts.span[NIB_X] = x;
+        acts.span[NIB_SCALES] = mem[RUN_X_SCALES];
+        acts.span[NIB_OFFSETS] = mem[RUN_X_ZEROS];
+        acts.span[NIB_OUT] = prepared;
+        if (prepared.bytes)
+            NIB_TRY(backend->launch(plan->ctx->impl, stream->queue, s->acts, &acts));
+        x = prepared;
+    }
+    r->span[NIB_X] = x;
+    r->span[NIB_WEIGHTS] = mem[RUN_WEIGHTS];
+    r->span[NIB_BIAS] = mem[RUN_BIAS];
+    r->span[NIB_Y] = mem[RUN_Y];
+    if (r->args.p.split > 1) {
+        r->span[NIB_COUNTERS] = nib_slice(mem[RUN_WORKSPACE], 0, (size_t)plan->counter_bytes);
+        r->span[NIB_PARTIALS] =
+            nib_slice(mem[RUN_WORKSPACE], (size_t)(plan->counter_bytes + plan->prepared_bytes),
+                      (size_t)plan->partial_bytes);
+    }
+    return backend->launch(plan->ctx->impl, stream->queue, s->kernel, r);
+}
+
+nib_status nib_matmul_run(nib_stream *stream, const nib_matmul *plan, const nib_matmul_args *args)
+{
+    if (!stream || !plan || !args)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", !stream ? "stream" : !plan ? "plan" : "args");
+    if (args->m < 0 || args->m > plan->args.p.m)
+        return NIB_FAIL(NIB_E_SHAPE, "m is %lld; the plan takes 0 to %lld", (long long)args->m,
+                        (long long)plan->args.p.m);
+    if (stream->ctx != plan->ctx)
+        return NIB_FAIL(NIB_E_ARGUMENT, "the stream is of %s, the plan of another context",
+                        stream->ctx->info.name);
+    if (args->m == 0 || plan->args.rows == 0) return NIB_OK;
+    const segment *s = plan->segments;
+    while (s->to_m < args->m) s++;
+    if (!s->kernel)
+        return NIB_FAIL(NIB_E_UNSUPPORTED, "the kernel that was named does not serve m = %lld",
+                        (long long)args->m);
+    nib_request r = {.op = NIB_OP_MATMUL, .pack = plan->pack, .args = plan->args};
+    for_kernel(&r.args, s->kernel, args->m);
+    r.args.p.x_pitch = args->x_pitch ? args->x_pitch : r.args.cols;
+    r.args.p.y_pitch = args->y_pitch ? args->y_pitch : r.args.rows;
+    r.args.p.split = split_of(plan, s->kernel, &r.args);
+    nib_mem mem[RUN_SPANS];
+    NIB_TRY(check_run(plan, args, &r.args, mem));
+    return launch_run(stream, plan, s, &r, mem);
+}
