@@ -13,7 +13,7 @@ kernels/ref      kernels/common/args.h
 kernels/cpu      kernels/common/*
 kernels/opencl   kernels/common/*
 kernels/cuda     kernels/common/*
-host/core        include/nibble.h include/nibble_schemes.def kernels/common/args.h
+host/core        include/nibble.h include/nibble_matmul.h include/nibble_schemes.def kernels/common/args.h
 host/ref         host/core/* include/nibble.h kernels/common/args.h
 host/cpu         host/core/* include/nibble.h kernels/common/args.h kernels/common/probe.h
 host/opencl      host/core/* include/nibble.h kernels/common/args.h kernels/common/probe.h
