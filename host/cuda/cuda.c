@@ -15,7 +15,8 @@
 #define NIB_CUDA_MODULES(X)                                                                        \
     X(quantize)                                                                                    \
     X(ranges)                                                                                      \
-    X(dequantize) X(repack) X(convert) X(errors) X(histogram) X(acts) X(pack) X(matmul_any)
+    X(dequantize) X(repack) X(convert) X(errors) X(histogram) X(acts) X(pack) X(matmul_any)         \
+        X(matmul_small) X(matmul_tiles)
 #define X(name)                                                                                    \
     extern const unsigned char nib_blob_##name##_fatbin[];                                         \
     extern const size_t nib_blob_##name##_fatbin_size;
@@ -31,6 +32,27 @@ static const struct {
     NIB_CUDA_MODULES(X)
 #undef X
 };
+
+/* ---- shares of K ---- */
+
+/* So many blocks a tile that all tiles together are `wanted` blocks a unit, each share being at
+ * least `columns` long. More than 16 partial sums cost more than they bring. */
+static int32_t share_out(const nib_args *a, int64_t tiles, int32_t units, int wanted, int columns)
+{
+    int64_t split = (int64_t)units * wanted / tiles, most = a->cols / columns;
+    if (split > most) split = most;
+    return (int32_t)(split > 16 ? 16 : split < 1 ? 1 : split);
+}
+
+static int32_t split_small(const nib_args *a, int64_t tiles, int32_t units)
+{
+    return share_out(a, tiles, units, 4, 512);
+}
+
+static int32_t split_tiles(const nib_args *a, int64_t tiles, int32_t units)
+{
+    return share_out(a, tiles, units, 2, 256);
+}
 
 static const nib_kernel kernels[] = {
 #define NIB_KERNEL2(OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, item2,   \
@@ -59,7 +81,7 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .launch = {{NIB_ITEM_PANEL, NULL, entry_, "pack", lanes_, 0, 0}},                             \
      .matmul = {.pack = NIB_PACK_##pack_}},
-#define NIB_MATMUL(row, code_bits, x, needs, widest, pack_, form, rows_, cols_, from, to, class,   \
+#define NIB_MATMUL(row, code_bits, x, minima, needs, widest, pack_, form, rows_, cols_, from, to, class,   \
                    split_, stem, threads_, shared, entry_)                                         \
     {.name = row,                                                                                  \
      .op = NIB_OP_MATMUL,                                                                          \
@@ -67,7 +89,7 @@ static const nib_kernel kernels[] = {
      .x_types = x,                                                                                 \
      .y_types = NIB_ANY,                                                                           \
      .scale_types = NIB_ANY,                                                                       \
-     .offsets = NIB_ANY,                                                                           \
+     .offsets = minima,                                                                            \
      .conditions = needs,                                                                          \
      .max_cols = widest,                                                                           \
      .launch = {{NIB_ITEM_TILE, NULL, entry_, stem, threads_, threads_, shared}},                  \
@@ -381,8 +403,9 @@ static nib_status launch_one(cuda_device *d, void *queue, const nib_kernel *kern
     int64_t per_block = threads / row->lanes, blocks = nib_ceil_div(items, per_block);
     int64_t most = (int64_t)d->units * BLOCKS_PER_UNIT;
     unsigned grid = (unsigned)(blocks < most ? blocks : most);
-    CUresult result = d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
-                                                (unsigned)row->shared_bytes, queue, params, NULL);
+    CUresult result =
+        d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
+                                  (unsigned)row->shared_bytes, queue, params, NULL);
     if (result == CUDA_SUCCESS) return NIB_OK;
     char what[160];
     snprintf(what, sizeof what, "%s, %lld x %lld, %d bits", kernel->name, (long long)args.rows,

@@ -170,27 +170,20 @@ template <int form, int bits>
 DEVICE void expand(nib_u32 (&a)[4], const nib_u32 *word, int step, const nib_u32 centre[2])
 {
     const bool f16 = form == NIB_T_F16;
-    if (bits == 4) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) /* (nibble ^ 8) into the low bits of 1024.0 or 128.0 */
-            a[i] = subtract_pair(lop3<(0xf0 & 0xcc) ^ 0xaa>(word[step] >> (4 * i), 0x000f000fu,
-                                                            f16 ? 0x64086408u : 0x43084308u),
-                                 centre[i % 2], f16);
-        return;
-    }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        nib_u32 w = word[2 * step + i % 2] ^ 0x80808080u;
-        int b = i / 2 * 2;
-        if (f16) {
-            nib_u32 raw = __byte_perm(w, 0x64646464u, b ? 0x4342 : 0x4140);
-            a[i] = subtract_pair(raw, centre[i % 2], true);
+        nib_u32 w = bits == 4 ? word[step] >> (4 * i) : word[2 * step + i % 2] ^ 0x80808080u;
+        nib_u32 z = centre[i % 2], b = i / 2 * 2; /* of 8 bits: the first of two bytes */
+        if (bits == 4) { /* nibble ^ 8 into the low bits of 1024.0 or 128.0 */
+            const nib_u32 base = f16 ? 0x64086408u : 0x43084308u;
+            a[i] = subtract_pair(lop3<(0xf0 & 0xcc) ^ 0xaa>(w, 0x000f000fu, base), z, f16);
+        } else if (f16) {
+            a[i] = subtract_pair(__byte_perm(w, 0x64646464u, b ? 0x4342 : 0x4140), z, true);
         } else {
-            float z = NIB_BITS_F32(centre[i % 2]);
             float low = NIB_BITS_F32(__byte_perm(w, 0x4b000000u, 0x7440 + b)),
                   high = NIB_BITS_F32(__byte_perm(w, 0x4b000000u, 0x7441 + b));
-            a[i] = __byte_perm(NIB_F32_BITS(__fsub_rn(low, z)), NIB_F32_BITS(__fsub_rn(high, z)),
-                               0x7632);
+            low = __fsub_rn(low, NIB_BITS_F32(z)), high = __fsub_rn(high, NIB_BITS_F32(z));
+            a[i] = __byte_perm(NIB_F32_BITS(low), NIB_F32_BITS(high), 0x7632);
         }
     }
 }
