@@ -402,6 +402,7 @@ static nib_status launch_one(cuda_device *d, void *queue, const nib_kernel *kern
     int threads = row->threads ? row->threads : THREADS;
     int64_t per_block = threads / row->lanes, blocks = nib_ceil_div(items, per_block);
     int64_t most = (int64_t)d->units * BLOCKS_PER_UNIT;
+    if (row->item == NIB_ITEM_TILE) most = INT32_MAX; /* a block an item, no strides */
     unsigned grid = (unsigned)(blocks < most ? blocks : most);
     CUresult result =
         d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
