@@ -15,8 +15,9 @@
 #define NIB_CUDA_MODULES(X)                                                                        \
     X(quantize)                                                                                    \
     X(ranges)                                                                                      \
-    X(dequantize) X(repack) X(convert) X(errors) X(histogram) X(acts) X(pack) X(matmul_any)         \
-        X(matmul_small) X(matmul_tiles)
+    X(dequantize)                                                                                  \
+    X(repack) X(convert) X(errors) X(histogram) X(acts) X(pack) X(matmul_any) X(matmul_small)      \
+        X(matmul_tiles)
 #define X(name)                                                                                    \
     extern const unsigned char nib_blob_##name##_fatbin[];                                         \
     extern const size_t nib_blob_##name##_fatbin_size;
@@ -81,8 +82,8 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .launch = {{NIB_ITEM_PANEL, NULL, entry_, "pack", lanes_, 0, 0}},                             \
      .matmul = {.pack = NIB_PACK_##pack_}},
-#define NIB_MATMUL(row, code_bits, x, minima, needs, widest, pack_, form, rows_, cols_, from, to, class,   \
-                   split_, stem, threads_, shared, entry_)                                         \
+#define NIB_MATMUL(row, code_bits, x, minima, needs, widest, pack_, form, rows_, cols_, from, to,  \
+                   class, split_, stem, threads_, shared, entry_)                                  \
     {.name = row,                                                                                  \
      .op = NIB_OP_MATMUL,                                                                          \
      .bits = code_bits,                                                                            \
@@ -404,9 +405,8 @@ static nib_status launch_one(cuda_device *d, void *queue, const nib_kernel *kern
     int64_t most = (int64_t)d->units * BLOCKS_PER_UNIT;
     if (row->item == NIB_ITEM_TILE) most = INT32_MAX; /* a block an item, no strides */
     unsigned grid = (unsigned)(blocks < most ? blocks : most);
-    CUresult result =
-        d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
-                                  (unsigned)row->shared_bytes, queue, params, NULL);
+    CUresult result = d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
+                                                (unsigned)row->shared_bytes, queue, params, NULL);
     if (result == CUDA_SUCCESS) return NIB_OK;
     char what[160];
     snprintf(what, sizeof what, "%s, %lld x %lld, %d bits", kernel->name, (long long)args.rows,
