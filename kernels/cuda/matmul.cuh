@@ -1,23 +1,23 @@
 /* matmul.cuh - how packed weights lie, and what the matmul kernels share.
  *
- * Pack "fragments": each lane of a warp finds the tensor cores' operand A in 16 bytes of its own. Rows
- * come in panels of 64, which are 4 tiles of 16; K in units of 64 (codes of 4 bits) or 32 (8 bits):
+ * Pack "fragments": each lane of a warp finds the tensor cores' operand A in 16 bytes of its own.
+ * Rows come in panels of 64, which are 4 tiles of 16; K in units of 64 (4-bit codes) or 32 (8-bit):
  *
  *   codes    [panel][unit][tile][lane] x 16 bytes: 2 KiB of a panel's unit are contiguous
  *
- *   Lane 4g + t of a tile holds rows g and g + 8, and of each 32 columns 8t to 8t + 7: the 16 bytes of
- *   x that a lane wants are contiguous then, and x needs no ldmatrix. Of 32 columns, in words:
+ *   Lane 4g + t of a tile holds rows g and g + 8, and of each 32 columns 8t to 8t + 7: the 16 bytes
+ *   of x that a lane wants are contiguous then, and x needs no ldmatrix. Of 32 columns, in words:
  *
- *   8 bits   w0 row g,     8t + 0 1 2 3          4 bits   w0: 8t + 0..3, both rows, nibble 0 lowest
- *            w1 row g + 8, 8t + 0 1 2 3                       g:0  g':0  g:2  g':2  g:1  g':1  g:3  g':3
- *            w2 row g,     8t + 4 5 6 7                   w1: 8t + 4..7 likewise   (g' is g + 8)
- *            w3 row g + 8, 8t + 4 5 6 7                   w2, w3: the next 32 columns
+ *   8 bits   w0 row g,     8t + 0 1 2 3     4 bits   w0: 8t + 0..3, both rows, nibble 0 lowest
+ *            w1 row g + 8, 8t + 0 1 2 3                  g:0  g':0  g:2  g':2  g:1  g':1  g:3  g':3
+ *            w2 row g,     8t + 4 5 6 7              w1: 8t + 4..7 likewise   (g' is g + 8)
+ *            w3 row g + 8, 8t + 4 5 6 7              w2, w3: the next 32 columns
  *
  *   So a nibble and the one 4 places higher are two neighbours along K of one row, as f16 operands
- *   want them, and every second nibble is a row's 4 columns (in the order 0 2 1 3), as int8 ones do.
+ *   want them, and every second nibble is a row's 4 columns (in the order 0 2 1 3), as int8 wants.
  *   A code is w' = u - 2^(bits-1) in two's complement; padding is 0.
  *
- *   scales, offsets, sums    [group][row], rows of a tile in the order 0 8 1 9 .. 7 15: a lane's two
+ *   scales, offsets, sums    [group][row], rows of a tile in order 0 8 1 9 .. 7 15: a lane's two
  *                            are neighbours; scales and mins as stored, z' int8, sums int32
  *
  * Pack "plain": codes int8 [N][K], scales f32, z' int8 or mins f32, sums int32, all [N][G]. */
@@ -167,9 +167,9 @@ template <int bits> DEVICE nib_u32 centres_of(nib_u32 z)
     return bits == 4 ? (z ^ 0x0808u) & 0x0f0fu : z ^ 0x8080u;
 }
 
-/* Operand A of the k16 step `step` of 32 columns: w' - z' in f16 or bf16, exactly. Code and z' become
- * the low bits of one power of two, 1024 (f16), 128 (bf16) or 2^23 (f32, for bytes in bf16), which
- * the difference loses. */
+/* Operand A of the k16 step `step` of 32 columns: w' - z' in f16 or bf16, exactly. Code and z'
+ * become the low bits of one power of two, 1024 (f16), 128 (bf16) or 2^23 (f32, for bytes in bf16),
+ * which the difference loses. */
 template <int form, int bits>
 DEVICE void expand(nib_u32 (&a)[4], const nib_u32 *word, int step, nib_u32 centres)
 {
@@ -290,8 +290,8 @@ template <int form> DEVICE float add_sums(const nib_args &a, float x, float y)
 
 /* Adds the warps' sums (`parts` arrays of [tile_m][tile_n + 4] in shared memory, `stride` floats
  * apart) and stores y; where several blocks share the tile, the last to arrive adds what all of
- * them left in NIB_PARTIALS, in the order of their shares. Every thread of the block calls it, after
- * a barrier. */
+ * them left in NIB_PARTIALS, in the order of their shares. Every thread of the block calls it,
+ * after a barrier. */
 template <int form, int tile_m, int tile_n, int threads>
 DEVICE void finish_tile(const nib_spans &s, const nib_args &a, const float *sums, int parts,
                         int stride)

@@ -1,7 +1,7 @@
 /* matmul_any.cu - what runs where no tensor-core kernel does: any group, any types, f32 x. Weights
  * are packed "plain" (matmul.cuh).
  *
- *   float   a block takes 64 x 64 elements of y; W, decoded to f32, and x pass through shared memory,
+ *   float   a block takes 64 x 64 elements of y; W, decoded to f32, and x pass shared memory,
  *           16 columns at a time; a thread adds 4 x 4 of them in order of K
  *   int8    a block takes 16 x 16 elements of y, a thread one of them
  *

@@ -1,4 +1,5 @@
-/* matmul_small.cu - up to 16 rows of x times fragments (matmul.cuh), where reading W is all the time.
+/* matmul_small.cu - up to 16 rows of x times fragments (matmul.cuh), where reading W is what takes
+ * time.
  *
  *   a block takes a panel of 64 rows of W times 8 or 16 rows of x, and a share of K; its four warps
  *   take a quarter of the share each, all 64 rows, so that four tiles share one operand of x:
@@ -6,9 +7,9 @@
  *            K ->    warp 0         warp 1         warp 2         warp 3
  *   64 rows       [ c c c c c ]  [ c c c c c ]  [ c c c c c ]  [ c c c c c ]     c: 4 KiB of codes
  *
- *   A lane copies by cp.async exactly the bytes that it will use: a ring of 3 stages in shared memory
+ *   A lane copies by cp.async just the bytes that it will use: a ring of 3 stages in shared memory
  *   is its own queue, no barrier stands in the loop, and neither does a bank conflict. x is read in
- *   its own place; rows behind the last cost nothing. At the end the warps' sums are added in order,
+ *   its own place; rows behind the last cost nothing. Last, the warps' sums are added in order,
  *   then the blocks' (finish_tile).
  *
  * Bound: memory, W once: 4.125 bits an element with 4 bits in groups of 128 and f16 scales. */

@@ -2,14 +2,14 @@
  *
  *   a block takes 128 rows of W times 64 or 128 rows of x, and a share of K, 64 columns a stage:
  *
- *              128 rows of W                    stage   codes 4 or 8 KiB  [unit][tile][lane] 16 bytes
+ *              128 rows of W                    stage   codes 4 or 8 KiB  [unit][tile][lane]
  *            +---------------+                          x     in slabs of 64 bytes of each row:
  *   rows of  | w0  w1  w2  w3|  warps                         f16: two of 32 columns, [row] 4 x 16
  *   x        | w4  w5  w6  w7|                                int8: one of 64, the halves of rows
  *            +---------------+                                2, 3 of each 4 exchanged
  *
  *   cp.async fills stages ahead of the one in use; one barrier a stage. Codes stay packed in shared
- *   memory and become operands in registers; the scales meet the sums of each group (warp_tile.cuh).
+ *   memory and become operands in registers; scales meet the sums of each group (warp_tile.cuh).
  *   A lane reads 16 (f16) or 8 (int8) bytes of x at once: with this order 8 or 16 lanes touch 128
  *   bytes of different banks.
  *

@@ -2,7 +2,7 @@
  * tensor cores, 32 columns at a time. Weights are fragments (matmul.cuh).
  *
  *   part   the sums of codes times x inside a group: f32, or int32
- *   sum    over groups, part times the group's scale: the scale meets sums, not codes, so that codes
+ *   sum    over groups, part times the group's scale: the scale meets sums, not codes, so codes
  *          are exact in f16, bf16 and int8 and no rounding of weights enters
  *
  * Lane 4g + t holds rows g and g + 8 of each tile, and of x rows 2t and 2t + 1 of each 8: element i
