@@ -31,6 +31,12 @@ for source in kernels/cuda/*.cu; do
         sed "s/Compiling entry function//; s/Used/: /" | paste -sd ' \n'
 done
 
+# Inline PTX stands in one file, and a GPU's compiler takes every instruction that tests/cuda_instructions.cu runs.
+check "inline PTX outside kernels/cuda/ptx.cuh" bash -c "! grep -nw asm kernels/cuda/*.cu kernels/cuda/device.cuh"
+for arch in sm_80 sm_90a; do
+    check "tests/cuda_instructions.cu for $arch" "$nvcc" "${flags[@]}" -arch=$arch -Werror all-warnings -cubin -o "$work/i.cubin" tests/cuda_instructions.cu
+done
+
 # The rows' modules and entries, by the preprocessor.
 {
     echo '#define NIB_KERNEL(op, name, bits, x, y, c, m, module, item, lanes, entry) ROW module @ entry @'
