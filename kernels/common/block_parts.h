@@ -334,4 +334,24 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     }
 }
 
+#if !defined(NIB_CPU_LANE_SIMD_H)
+/* One block into a private array of f.bytes bytes. */
+NIB_FN void nib_block_quantize(nib_source s, nib_i32 block, nib_block_form f, nib_u8 *bytes)
+{
+    nib_parts p;
+    nib_parts_of(s, block, &p);
+    for (nib_i32 i = 0; i < f.bytes; i++) bytes[i] = 0;
+    nib_put_half(bytes, f.d_at, (nib_u32)p.d);
+    nib_put_half(bytes, f.m_at, (nib_u32)p.m);
+    for (nib_i32 j = 0; j < nib_groups_of(block); j++) {
+        nib_i32 n = nib_group_of(block), code[32];
+        nib_codes_of(s, block, &p, j, code);
+        for (nib_i32 i = 0; i < n; i++) nib_put_parts(bytes, nib_code_at(f, j * n + i), code[i]);
+        if (f.sub == NIB_SUB_NONE) continue;
+        nib_put_parts(bytes, nib_sub_at(f, 0, j), p.sub[j]);
+        if (f.m_at != NIB_NOWHERE) nib_put_parts(bytes, nib_sub_at(f, 1, j), p.sub_min[j]);
+    }
+}
+#endif
+
 #endif

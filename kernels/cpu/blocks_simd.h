@@ -84,11 +84,12 @@ INLINE void put_plane(nib_u8 *bytes, const nib_u8 *code, int elements, int shift
 INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *bytes)
 {
     memset(bytes, 0, (size_t)f.bytes);
-    store_half(bytes, f.d_at, (nib_u32)b->parts.d[lane]);
-    store_half(bytes, f.m_at, (nib_u32)b->parts.m[lane]);
+    nib_put_half(bytes, f.d_at, (nib_u32)b->parts.d[lane]);
+    nib_put_half(bytes, f.m_at, (nib_u32)b->parts.m[lane]);
     for (int j = 0; f.sub != NIB_SUB_NONE && j < f.elements / f.group; j++) {
-        put_parts(bytes, nib_sub_at(f, 0, j), b->parts.sub[j][lane]);
-        if (f.m_at != NIB_NOWHERE) put_parts(bytes, nib_sub_at(f, 1, j), b->parts.sub_min[j][lane]);
+        nib_put_parts(bytes, nib_sub_at(f, 0, j), b->parts.sub[j][lane]);
+        if (f.m_at != NIB_NOWHERE)
+            nib_put_parts(bytes, nib_sub_at(f, 1, j), b->parts.sub_min[j][lane]);
     }
     put_plane(bytes + f.low_at, b->row, f.elements, 0, f.low_bits, f.low_run);
     if (f.high_bits)
@@ -110,7 +111,7 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
             at[lane] = (nib_i32)((item + lane) % a->scale_cols) * n;
         for (int i = 0; i < n; i++) b->importance[i] = v_gather(importance + i, at);
     }
-    for (int lane = 0; a->row_sums && lane < LANES; lane++) {
+    for (int lane = 0; a->weights == NIB_W_ROW && lane < LANES; lane++) {
         float mean;
         memcpy(&mean, out + lane * f.bytes, sizeof mean);
         s.mean[lane] = mean;
@@ -149,10 +150,10 @@ INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib
     static void quantize_##ID(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,       \
                               nib_i64 end)                                                         \
     {                                                                                              \
-        const nib_block_form f = {wire,     elements,  bytes,    group,         low_at,            \
-                                  low_bits, low_run,   high_at,  high_bits,     high_run,          \
-                                  d_at,     m_at,      sub_at,   NIB_SUB_##sub, NIB_CODES_##codes}; \
-        if (span[NIB_SCALES]) quantize_batches(span, a, begin, end, f, 1);                         \
+        const nib_block_form f = {wire,     elements, bytes,   group,         low_at,              \
+                                  low_bits, low_run,  high_at, high_bits,     high_run,            \
+                                  d_at,     m_at,     sub_at,  NIB_SUB_##sub, NIB_CODES_##codes};  \
+        if (a->weights) quantize_batches(span, a, begin, end, f, 1);                               \
         else quantize_batches(span, a, begin, end, f, 0);                                          \
     }
 #include "../../include/nibble_schemes.def"
@@ -161,7 +162,9 @@ NIB_CPU_KERNEL(ISA(nib_cpu_quantize_blocks))
 {
     switch (args->form.block) {
 #define NIB_BLOCK(ID, ...)                                                                         \
-    case NIB_B_##ID: quantize_##ID(span, args, begin, end); break;
+    case NIB_B_##ID:                                                                               \
+        quantize_##ID(span, args, begin, end);                                                     \
+        break;
 #include "../../include/nibble_schemes.def"
     default: break;
     }

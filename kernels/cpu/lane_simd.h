@@ -30,10 +30,7 @@ NIB_FN nib_f nib_ratio(nib_f a, nib_f b) { return a / b; }
 NIB_FN nib_f nib_root(nib_f x) { return v_sqrt(x); }
 
 /* What is no number has the mantissa of the one that x86 makes, so it becomes 0. */
-NIB_FN nib_n nib_nearest(nib_f x)
-{
-    return ((vi)(x + 12582912.0f) & 0x007fffff) - 0x00400000;
-}
+NIB_FN nib_n nib_nearest(nib_f x) { return ((vi)(x + 12582912.0f) & 0x007fffff) - 0x00400000; }
 
 NIB_FN nib_n nib_truncated(nib_f x) { return v_truncate(x) & 255; }
 

@@ -258,10 +258,7 @@ INLINE vm m_either(vm a, vm b) { return (vm)(a | b); }
 INLINE vm m_not(vm a) { return (vm)~a; }
 INLINE int m_any(vm a) { return a != 0; }
 INLINE int m_lane(vm a, int lane) { return a >> lane & 1; }
-INLINE vf m_select(vm m, vf a, vf b)
-{
-    return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a);
-}
+INLINE vf m_select(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
 INLINE vi m_select_int(vm m, vi a, vi b)
 {
     return (vi)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a);
