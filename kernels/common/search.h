@@ -34,14 +34,14 @@ NIB_FN nib_f nib_extreme(const nib_f *x, nib_i32 n)
 }
 
 /* Sums of w x l and w l l. */
-typedef struct nib_sums {
+typedef struct nib_code_sums {
     nib_f lx, l2;
-} nib_sums;
+} nib_code_sums;
 
-NIB_FN nib_sums nib_sum_codes(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit,
-                              nib_f inverse)
+NIB_FN nib_code_sums nib_sum_codes(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit,
+                                   nib_f inverse)
 {
-    nib_sums s = {nib_same(0.0f), nib_same(0.0f)};
+    nib_code_sums s = {nib_same(0.0f), nib_same(0.0f)};
     NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) {
         nib_f l = nib_code(inverse * x[i], -limit, limit - 1);
@@ -58,7 +58,7 @@ NIB_FN nib_found nib_search_signed(const nib_f *x, const nib_f *w, nib_i32 n, ni
     nib_f zero = nib_same(0.0f), max = nib_extreme(x, n);
     nib_m none = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
     f.inverse = nib_ratio(nib_same(-(float)limit), max);
-    nib_sums s = nib_sum_codes(x, w, n, limit, f.inverse);
+    nib_code_sums s = nib_sum_codes(x, w, n, limit, f.inverse);
     f.scale = nib_select(nib_equal(s.l2, zero), zero, nib_ratio(s.lx, s.l2));
     nib_f best = f.scale * s.lx;
     for (nib_i32 step = -9; step <= 9; step++) {
@@ -81,7 +81,7 @@ NIB_FN nib_found nib_search_signed(const nib_f *x, const nib_f *w, nib_i32 n, ni
 /* One pass over the codes, changing each to what fits the others best. low 0: codes of numbers >= 0,
  * kept in bytes. Returns the lanes in which one changed. */
 NIB_FN nib_m nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low, nib_i32 high,
-                         nib_f *code, nib_sums *s)
+                         nib_f *code, nib_code_sums *s)
 {
     nib_f zero = nib_same(0.0f);
     nib_m changed = nib_less(zero, zero);
@@ -109,7 +109,7 @@ NIB_FN nib_m nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low,
 }
 
 NIB_FN nib_f nib_improved_scale(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low,
-                                nib_i32 high, nib_f *code, nib_sums s)
+                                nib_i32 high, nib_f *code, nib_code_sums s)
 {
     for (nib_i32 pass = 0; pass < 5; pass++)
         if (!nib_any(nib_improve(x, w, n, low, high, code, &s))) break;
@@ -128,7 +128,7 @@ NIB_FN nib_f nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f
         w[i] = x[i] * x[i];
         code[i] = nib_code(inverse * x[i], -limit, limit - 1);
     }
-    nib_sums s = nib_sum_codes(x, w, n, limit, inverse);
+    nib_code_sums s = nib_sum_codes(x, w, n, limit, inverse);
     nib_f scale = nib_improved_scale(x, w, n, -limit, limit - 1, code, s);
     NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++)
@@ -159,7 +159,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
         inverse = step == -5 ? inverse : nib_select(better, tried, inverse);
         best = step == -5 ? error : nib_select(better, error, best);
     }
-    nib_sums s = {zero, zero};
+    nib_code_sums s = {zero, zero};
     for (nib_i32 i = 0; i < n; i++) {
         nib_n l = nib_clamp_n(nib_nearest(inverse * x[i]), -0x7fffffff, limit);
         nib_f value = nib_from_n(l);
