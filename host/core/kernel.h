@@ -104,7 +104,7 @@ enum {
     NIB_IF_GROUP16 = 1 << 9,    /* group % 16 == 0, or one group per row */
     NIB_IF_GROUP64 = 1 << 10,   /* group % 64 == 0, or one group per row */
     NIB_IF_GROUP128 = 1 << 11,  /* group % 128 == 0, or one group per row */
-    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (nib_args.row_sums) */
+    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (NIB_W_ROW) */
 };
 
 /* What a row of MATMUL has besides. A row of PACK has the pack alone. */

@@ -43,7 +43,23 @@ enum { NIB_A_FLOAT, NIB_A_DYNAMIC, NIB_A_STATIC, NIB_A_CODES };
 enum { NIB_T_I8 = 7 };
 enum { NIB_SUB_NONE, NIB_SUB_NIBBLES, NIB_SUB_SIXES, NIB_SUB_PAIRS, NIB_SUB_BYTES, NIB_SUB_SPLIT };
 enum { NIB_CODES_PLAIN, NIB_CODES_FLIP, NIB_CODES_IQ4 };
+/* The importance: none, one that needs sums over the block, one that needs them over the row. */
+enum { NIB_W_NONE, NIB_W_BLOCK, NIB_W_ROW };
 enum { NIB_NOWHERE = 255 };
+enum {
+    NIB_B_Q4_0 = 2,
+    NIB_B_Q4_1 = 3,
+    NIB_B_Q5_0 = 6,
+    NIB_B_Q5_1 = 7,
+    NIB_B_Q8_0 = 8,
+    NIB_B_Q2_K = 10,
+    NIB_B_Q3_K = 11,
+    NIB_B_Q4_K = 12,
+    NIB_B_Q5_K = 13,
+    NIB_B_Q6_K = 14,
+    NIB_B_IQ4_NL = 20,
+    NIB_B_IQ4_XS = 23
+};
 
 /* Where the bits of an integer plane of [rows, cols] elements lie: the layout row, with its numbers
  * worked out. */
@@ -108,8 +124,8 @@ typedef struct nib_args {
     nib_i32 range, divisor, low, empty; /* the rule's columns */
     nib_i32 nonfinite;                  /* NIB_N_* */
     nib_i32 has_report;                 /* NIB_REPORT is there */
-    nib_i32 row_sums;    /* quantize_blocks: weights need the sum of squares over the row */
-    nib_block_form form; /* group is its `elements` in calls on blocks */
+    nib_i32 weights;                    /* quantize_blocks: NIB_W_* */
+    nib_block_form form;                /* group is its `elements` in calls on blocks */
     nib_product p;
 } nib_args;
 
