@@ -125,7 +125,7 @@ static void expect_bits(const void *in, void *out)
         uint32_t right = a >> b % 32, left = a << b % 32;
         float f = nib_ref_float(w[3]);
         double nearest = floor((double)f), rest = (double)f - nearest; /* half to even */
-        if (rest > 0.5 || (rest == 0.5 && fmod(nearest, 2))) nearest++;
+        if (rest > 0.5 || (rest == 0.5 && fmod(nearest, 2) != 0)) nearest++;
         int ones = 0, leading = 0, first = 0; /* from each end */
         for (int i = 0; i < 32; i++) ones += (int)(a >> i & 1);
         while (leading < 32 && !(right << leading >> 31)) leading++;
