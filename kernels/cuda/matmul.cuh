@@ -63,22 +63,24 @@ DEVICE void store_y(const nib_spans &s, const nib_args &a, nib_i64 m, nib_i64 n,
 
 /* ---- work items ---- */
 
+/* Tiles are counted in 32 bits: 2^31 of the smallest, 16 x 16, would be a y of 2^39 elements. */
 struct tile_place {
-    nib_i64 tile, m, n; /* its number, and its first row and column of y */
-    int share;          /* which part of K */
+    int tile, share; /* its number, and which part of K */
+    nib_i64 m, n;    /* its first row and column of y */
 };
 
 /* Tiles in bands of 8 along M, so that blocks that run together share rows of W and of x. */
-DEVICE tile_place place_tile(const nib_args &a, nib_i64 item)
+DEVICE tile_place place_tile(const nib_args &a, int item)
 {
-    nib_i64 n_tiles = (a.rows + a.p.tile_n - 1) / a.p.tile_n,
-            m_tiles = (a.p.m + a.p.tile_m - 1) / a.p.tile_m, tiles = n_tiles * m_tiles;
-    tile_place p;
-    p.tile = item % tiles, p.share = (int)(item / tiles);
-    nib_i64 first = p.tile / (8 * n_tiles) * 8, inside = p.tile % (8 * n_tiles),
-            high = m_tiles - first < 8 ? m_tiles - first : 8;
-    p.m = (first + inside % high) * a.p.tile_m, p.n = inside / high * a.p.tile_n;
-    return p;
+    int n_tiles = (int)((a.rows + a.p.tile_n - 1) / a.p.tile_n),
+        m_tiles = (int)((a.p.m + a.p.tile_m - 1) / a.p.tile_m), tiles = n_tiles * m_tiles;
+    int tile = item % tiles, n = tile, m = 0;
+    if (m_tiles > 1) {
+        int band = tile / (8 * n_tiles), inside = tile % (8 * n_tiles),
+            high = m_tiles - 8 * band < 8 ? m_tiles - 8 * band : 8;
+        m = 8 * band + inside % high, n = inside / high;
+    }
+    return {tile, item / tiles, (nib_i64)m * a.p.tile_m, (nib_i64)n * a.p.tile_n};
 }
 
 /* Columns that must stay together when K is cut: whole groups where each needs its exact sum. */
@@ -90,21 +92,23 @@ template <int form> DEVICE nib_i64 cut_of(const nib_args &a)
     return a.group / (low < 128 ? low : 128) * 128;
 }
 
-/* Columns first..end of part `part` of `parts`. */
-template <int form>
-DEVICE void cut_columns(const nib_args &a, int part, int parts, nib_i64 *first_ret,
-                        nib_i64 *end_ret)
+struct columns {
+    int first, end;
+};
+
+/* The columns of part `part` of `parts`. Rows of fragments have at most 2^30 (cuda_kernels.def). */
+template <int form> DEVICE columns cut_columns(const nib_args &a, int part, int parts)
 {
     nib_i64 cut = cut_of<form>(a), cuts = cut ? (a.p.pack_cols + cut - 1) / cut : 0;
     nib_i64 first = cuts * part / parts * cut, end = cuts * (part + 1) / parts * cut;
-    *first_ret = first, *end_ret = end < a.p.pack_cols ? end : a.p.pack_cols;
+    return {(int)first, (int)(end < a.p.pack_cols ? end : a.p.pack_cols)};
 }
 
 /* ---- scales ---- */
 
-/* Scale and offset of rows g and g + 8 of a tile, as they lie in memory until they are used. */
+/* Scale and min of rows g and g + 8 of a tile, as they lie in memory until they are used. */
 struct cell_pair {
-    nib_u32 scale[2], offset[2];
+    nib_u32 scale[2], min[2];
 };
 
 DEVICE void load_pair(nib_u32 raw[2], const void *from, nib_i32 bytes, nib_i64 at)
@@ -118,29 +122,30 @@ DEVICE void load_pair(nib_u32 raw[2], const void *from, nib_i32 bytes, nib_i64 a
     }
 }
 
-/* Group `group`, where there is one, of the tile whose first row is n. */
-DEVICE cell_pair load_cells(const nib_spans &s, const nib_args &a, nib_i64 group, nib_i64 n)
+/* Number of the lane's two rows in group `group`, of the tile whose first row is n. */
+DEVICE nib_i64 cells_at(const nib_args &a, int group, nib_i64 n)
+{
+    return group * a.p.pack_rows + n + threadIdx.x % 32 / 4 * 2;
+}
+
+template <bool mins> DEVICE cell_pair load_cells(const nib_spans &s, const nib_args &a, nib_i64 at)
 {
     cell_pair c = {{0, 0}, {0, 0}};
     const nib_u8 *w = (const nib_u8 *)s.codes;
-    if (group >= a.scale_cols) return c;
-    nib_i64 at = group * a.p.pack_rows + n + threadIdx.x % 32 / 4 * 2;
     load_pair(c.scale, w + a.p.scales_at, a.p.scale_bytes, at);
-    if (a.offset == NIB_O_MIN) load_pair(c.offset, w + a.p.offsets_at, a.p.scale_bytes, at);
-    if (a.offset == NIB_O_ZERO) {
-        nib_u32 both = __ldg((const nib_u16 *)(w + a.p.offsets_at + at));
-        c.offset[0] = (nib_u32)(signed char)both, c.offset[1] = (nib_u32)(signed char)(both >> 8);
-    }
+    if (mins && a.offset == NIB_O_MIN) load_pair(c.min, w + a.p.offsets_at, a.p.scale_bytes, at);
     return c;
 }
 
-/* z': what w' is centred by. u itself is wanted where there are mins. */
-DEVICE nib_i32 cell_z(const nib_args &a, nib_u32 offset)
+/* z' of both, in two bytes; 0 where there is none, and -2^(bits-1), which leaves u, with mins. */
+DEVICE nib_u32 load_z(const nib_spans &s, const nib_args &a, nib_i64 at)
 {
-    return a.offset == NIB_O_ZERO ? (nib_i32)offset
-           : a.offset == NIB_O_MIN ? -(1 << (a.bits - 1))
-                                   : 0;
+    if (a.offset == NIB_O_ZERO)
+        return __ldg((const nib_u16 *)((const nib_u8 *)s.codes + a.p.offsets_at + at));
+    return a.offset == NIB_O_MIN ? (256u - (1u << (a.bits - 1))) * 0x101u : 0u;
 }
+
+DEVICE nib_i32 z_of(nib_u32 both, int h) { return (signed char)(both >> (8 * h)); }
 
 /* ---- operands ---- */
 
@@ -209,14 +214,10 @@ template <int form> DEVICE void multiply(float (&d)[4], const nib_u32 (&a)[4], n
     else mma_m16n8k16_bf16(d, a, b);
 }
 
-/* Columns k.. of a row of x (16-bit elements) into 16 bytes of shared memory; zeros behind the
- * row's end. `fast`: the row is aligned to 16 bytes. */
-DEVICE void stage_x(void *to, const nib_u16 *row, nib_i64 k, nib_i64 cols, bool fast)
+/* Columns k.. of a row of x (16-bit elements) into 16 bytes of shared memory by plain loads; zeros
+ * behind the row's end. For rows that are not aligned to 16 bytes, and ends. */
+DEVICE void gather_x(void *to, const nib_u16 *row, int k, nib_i64 cols)
 {
-    if (fast && k + 8 <= cols) {
-        cp_async_16(to, row + k);
-        return;
-    }
     nib_u32 word[4] = {0, 0, 0, 0};
 #pragma unroll
     for (int i = 0; i < 8; i++)
@@ -294,7 +295,7 @@ DEVICE void finish_tile(const nib_spans &s, const nib_args &a, const tile_place 
 {
     SHARED_ARRAY(nib_u32, arrived, [1]);
     const int size = tile_m * tile_n, split = a.p.split;
-    float *shares = (float *)s.report + p.tile * split * size;
+    float *shares = (float *)s.report + (nib_i64)p.tile * split * size;
     for (int e = (int)threadIdx.x; e < size; e += threads) {
         int m = e / tile_n, n = e % tile_n;
         if (p.m + m >= a.p.m || p.n + n >= a.rows) continue;

@@ -36,7 +36,7 @@ NIB_TILE_KERNEL(nib_cuda_matmul_float, THREADS, 2)
     SHARED_ARRAY(float, w_part, [STEP][TILE + 4]);
     int row = threadIdx.x / 4, four = threadIdx.x % 4 * 4;
     int m_at = threadIdx.x / 16 * 4, n_at = threadIdx.x % 16 * 4;
-    for (nib_i64 item = blockIdx.x; item < items; item += gridDim.x) {
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
         tile_place p = place_tile(a, item);
         float sum[4][4] = {};
         for (nib_i64 k = 0; k < a.cols; k += STEP) {
@@ -84,7 +84,7 @@ DEVICE float int8_element(const nib_spans &s, const nib_args &a, nib_i64 m, nib_
     float x_scale = ((const float *)(x + NIB_X_SCALES_AT(a)))[m], sum = 0.0f;
     for (nib_i64 g = 0; g < a.scale_cols; g++) {
         nib_i64 k = g * a.group, count = a.cols - k < a.group ? a.cols - k : a.group;
-        nib_i32 dot, ones, zero = cell_z(a, 0);
+        nib_i32 dot, ones, zero = a.offset == NIB_O_MIN ? -(1 << (a.bits - 1)) : 0;
         if (a.offset == NIB_O_ZERO)
             zero = ((const signed char *)w)[a.p.offsets_at + n * a.scale_cols + g];
         dot_group((const signed char *)x + m * a.p.pack_cols + k,
@@ -98,7 +98,7 @@ DEVICE float int8_element(const nib_spans &s, const nib_args &a, nib_i64 m, nib_
 
 NIB_TILE_KERNEL(nib_cuda_matmul_int8, THREADS, 2)
 {
-    for (nib_i64 item = blockIdx.x; item < items; item += gridDim.x) {
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
         tile_place p = place_tile(a, item);
         nib_i64 m = p.m + threadIdx.x / 16, n = p.n + threadIdx.x % 16;
         if (m < a.p.m && n < a.rows) store_y(s, a, m, n, int8_element(s, a, m, n));

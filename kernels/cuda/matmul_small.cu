@@ -22,38 +22,66 @@ template <int FORM, int BITS, int MT> struct small_shape {
     static const int ring = stages * stage, shared = warps * ring; /* bytes */
 };
 
+/* What this lane reads: its words of W from column 0, and its row of x (bytes, from its columns on)
+ * of each 8, as many as there are. */
+struct small_source {
+    const uint4 *w;
+    const nib_u8 *x;
+    nib_i64 pitch; /* bytes from one 8 rows of x to the next */
+    int rows;      /* of the tile's 8 * MT, less the lane's: row 8 * mt is there where 8 * mt < rows */
+    int whole;     /* the last column from which a chunk of x can be copied 16 bytes at a time */
+};
+
+template <int FORM, int BITS>
+DEVICE small_source source_of(const nib_spans &s, const nib_args &a, const tile_place &p)
+{
+    const int unit = 256 / BITS, bytes = FORM == NIB_T_I8 ? 1 : 2;
+    int lane = threadIdx.x % 32;
+    nib_i64 pitch = FORM == NIB_T_I8 ? a.p.pack_cols : a.p.x_pitch, rows = a.p.m - p.m - lane / 4;
+    return {(const uint4 *)s.codes + p.n / PANEL * (a.p.pack_cols / unit) * (PANEL * 2) + lane,
+            (const nib_u8 *)s.x + ((p.m + lane / 4) * pitch + lane % 4 * 8) * bytes,
+            8 * pitch * bytes, (int)(rows < 64 ? rows : 64),
+            aligned_x(s, a) ? (int)a.cols - 512 / BITS : -1};
+}
+
 /* Sends for columns k.. into a stage of this warp's ring. */
 template <int FORM, int BITS, int MT>
-DEVICE void load_chunk(const nib_spans &s, const nib_args &a, const tile_place &p, nib_u8 *stage,
-                       nib_i64 k, bool fast)
+DEVICE void load_chunk(const small_source &from, nib_i64 cols, nib_u8 *stage, int k)
 {
     typedef small_shape<FORM, BITS, MT> shape;
     int lane = threadIdx.x % 32;
-    nib_i64 units = a.p.pack_cols / shape::unit;
-    const uint4 *from = (const uint4 *)s.codes +
-                        (p.n / PANEL * units + k / shape::unit) * shape::tiles * 32 + lane;
+    const uint4 *w = from.w + (nib_i64)(k / shape::unit) * (PANEL * 2);
+    nib_u8 *x = stage + shape::x_at + lane * shape::x_bytes;
 #pragma unroll
     for (int i = 0; i < 2 * shape::tiles; i++)
-        cp_async_16((uint4 *)stage + i * 32 + lane, from + i * 32);
+        cp_async_16((uint4 *)stage + i * 32 + lane, w + i * 32);
+    if (FORM != NIB_T_I8 && k > from.whole) {
+#pragma unroll 1
+        for (int i = 0; i < shape::chunk / 32 * MT; i++)
+            if (i % MT * 8 < from.rows)
+                gather_x(x + i * 32 * shape::x_bytes,
+                         (const nib_u16 *)(from.x + i % MT * from.pitch),
+                         k + i / MT * 32, cols - lane % 4 * 8);
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < shape::chunk / 32 * MT; i++) {
-        nib_u8 *to = stage + shape::x_at + (i * 32 + lane) * shape::x_bytes;
-        nib_i64 row = p.m + i % MT * 8 + lane / 4, column = k + i / MT * 32 + lane % 4 * 8;
-        if (row >= a.p.m) continue;
-        if (FORM == NIB_T_I8) cp_async_8(to, (const nib_u8 *)s.x + row * a.p.pack_cols + column);
-        else stage_x(to, (const nib_u16 *)s.x + row * a.p.x_pitch, column, a.cols, fast);
+        const nib_u8 *at = from.x + i % MT * from.pitch;
+        if (i % MT * 8 >= from.rows) continue;
+        if (FORM == NIB_T_I8) cp_async_8(x + i * 32 * shape::x_bytes, at + k + i / MT * 32);
+        else cp_async_16(x + i * 32 * shape::x_bytes, at + 2 * (nib_i64)(k + i / MT * 32));
     }
 }
 
 /* The lane's part of 32 columns of x; zeros behind the last row, whose bytes were not loaded. */
 template <int FORM, int BITS, int MT>
-DEVICE void take_x(nib_u32 (&x)[MT][4], const nib_u8 *from, nib_i64 rows)
+DEVICE void take_x(nib_u32 (&x)[MT][4], const nib_u8 *from, int rows)
 {
     int lane = threadIdx.x % 32;
 #pragma unroll
     for (int mt = 0; mt < MT; mt++) {
         x[mt][0] = x[mt][1] = x[mt][2] = x[mt][3] = 0;
-        if (mt * 8 + lane / 4 >= rows) continue;
+        if (mt * 8 >= rows) continue;
         if (FORM == NIB_T_I8) {
             uint2 v = ((const uint2 *)from)[mt * 32 + lane];
             x[mt][0] = order_int8<BITS>(v.x), x[mt][1] = order_int8<BITS>(v.y);
@@ -66,8 +94,8 @@ DEVICE void take_x(nib_u32 (&x)[MT][4], const nib_u8 *from, nib_i64 rows)
 
 /* Multiplies the chunk that begins at column k. */
 template <int FORM, int BITS, int MT>
-DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, true> &w, const nib_spans &s,
-                      const nib_args &a, const nib_u8 *stage, nib_i64 k, nib_i64 end)
+DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_I8> &w, const nib_spans &s,
+                      const nib_args &a, const nib_u8 *stage, int rows, int k, int end)
 {
     typedef small_shape<FORM, BITS, MT> shape;
     int lane = threadIdx.x % 32;
@@ -83,8 +111,8 @@ DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, true> &w, cons
         for (int half = 0; half < shape::unit / 32; half++) {
             int block = u * (shape::unit / 32) + half;
             nib_u32 x[MT][4];
-            take_x<FORM, BITS, MT>(
-                x, stage + shape::x_at + block * MT * 32 * shape::x_bytes, a.p.m - w.m);
+            take_x<FORM, BITS, MT>(x, stage + shape::x_at + block * MT * 32 * shape::x_bytes,
+                                   rows);
 #pragma unroll
             for (int r = 0; r < shape::tiles; r++) multiply_words(w, r, &word[r][2 * half], x);
             add_ones(w, a, x);
@@ -101,34 +129,33 @@ DEVICE void matmul_small(const nib_spans &s, const nib_args &a, nib_i64 items)
     nib_u8 *shared = dynamic_shared<nib_u8>();
     int warp = threadIdx.x / 32;
     nib_u8 *ring = shared + warp * shape::ring;
-    bool fast = FORM == NIB_T_I8 || aligned_x(s, a);
-    for (nib_i64 item = blockIdx.x; item < items; item += gridDim.x) {
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
         tile_place p = place_tile(a, item);
-        nib_i64 first, end;
-        cut_columns<FORM>(a, p.share * shape::warps + warp, a.p.split * shape::warps, &first, &end);
-        warp_tile<FORM, BITS, PANEL / 16, MT, true, true> w;
-        start_tile(w, s, a, p.n, p.m, first);
-        nib_i64 ahead = first;
-        int to = 0, from = 0; /* stages */
-        for (; ahead < first + (shape::stages - 1) * shape::chunk; ahead += shape::chunk) {
-            if (ahead < end)
-                load_chunk<FORM, BITS, MT>(s, a, p, ring + to * shape::stage, ahead, fast);
+        columns c = cut_columns<FORM>(a, p.share * shape::warps + warp, a.p.split * shape::warps);
+        small_source source = source_of<FORM, BITS>(s, a, p);
+        warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_I8> w;
+        start_tile(w, s, a, p.n, p.m, c.first);
+        const int ahead = (shape::stages - 1) * shape::chunk; /* of k, what is sent for */
+        for (int i = 0; i < shape::stages - 1; i++) {
+            if (c.first + i * shape::chunk < c.end)
+                load_chunk<FORM, BITS, MT>(source, a.cols, ring + i * shape::stage,
+                                           c.first + i * shape::chunk);
             cp_async_commit(); /* a group a stage, even an empty one: the wait counts groups */
-            to++;
         }
-        for (nib_i64 k = first; k < end; k += shape::chunk, ahead += shape::chunk) {
+        int from = 0;
+        for (int k = c.first; k < c.end; k += shape::chunk) {
             cp_async_wait<shape::stages - 2>();
-            if (ahead < end)
-                load_chunk<FORM, BITS, MT>(s, a, p, ring + to * shape::stage, ahead, fast);
+            int to = from == 0 ? shape::stages - 1 : from - 1;
+            if (k + ahead < c.end)
+                load_chunk<FORM, BITS, MT>(source, a.cols, ring + to * shape::stage, k + ahead);
             cp_async_commit();
-            to = to + 1 == shape::stages ? 0 : to + 1;
-            add_chunk<FORM, BITS, MT>(w, s, a, ring + from * shape::stage, k, end);
+            add_chunk<FORM, BITS, MT>(w, s, a, ring + from * shape::stage, source.rows, k, c.end);
             from = from + 1 == shape::stages ? 0 : from + 1;
         }
         __syncwarp(); /* all lanes have taken what their ring held */
         leave_sums(w, a, (float *)ring, pitch);
         __syncthreads();
-        finish_tile<FORM, 8 * MT, PANEL, shape::threads>(s, a, p, (const float *)shared,
+        finish_tile<FORM, 8 * MT, PANEL, shape::threads>(s, a, place_tile(a, item), (const float *)shared,
                                                          shape::warps, shape::ring / 4);
         __syncthreads(); /* the next tile's copies overwrite the sums */
     }
@@ -144,10 +171,10 @@ DEVICE void matmul_small(const nib_spans &s, const nib_args &a, nib_i64 items)
 SMALL(F16, 4, 8, 73728, 3)
 SMALL(F16, 8, 8, 61440, 3)
 SMALL(F16, 4, 16, 98304, 2)
-SMALL(F16, 8, 16, 73728, 3)
+SMALL(F16, 8, 16, 73728, 2)
 SMALL(BF16, 4, 8, 73728, 3)
 SMALL(BF16, 8, 8, 61440, 3)
 SMALL(BF16, 4, 16, 98304, 2)
-SMALL(BF16, 8, 16, 73728, 3)
-SMALL(I8, 4, 16, 73728, 3)
-SMALL(I8, 8, 16, 61440, 3)
+SMALL(BF16, 8, 16, 73728, 2)
+SMALL(I8, 4, 16, 73728, 2)
+SMALL(I8, 8, 16, 61440, 2)

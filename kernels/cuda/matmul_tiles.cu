@@ -39,33 +39,61 @@ template <int form> DEVICE int x_place(int row, int chunk)
     return form == NIB_T_I8 ? row * 64 + (chunk ^ (row & 2)) * 16 : row * 64 + chunk * 16;
 }
 
+/* What this thread copies: its words of W from column 0, in this panel and the next; its row of x
+ * (bytes, from its columns on) and every threads / 4 rows behind. */
+struct tile_source {
+    const uint4 *w;
+    nib_i64 panel; /* words from one panel to the next */
+    const nib_u8 *x;
+    nib_i64 pitch; /* bytes of a row of x */
+    int rows;      /* of the tile's rows of x, less this thread's first */
+    int whole;     /* the last column from which a stage of x can be copied 16 bytes at a time */
+};
+
+template <class shape>
+DEVICE tile_source source_of(const nib_spans &s, const nib_args &a, const tile_place &p)
+{
+    const bool i8 = shape::form == NIB_T_I8;
+    nib_i64 pitch = i8 ? a.p.pack_cols : a.p.x_pitch * 2, panel = a.p.pack_cols / shape::unit * 128,
+            m = p.m + threadIdx.x / 4, rows = (i8 ? a.p.x_rows : a.p.m) - m;
+    return {(const uint4 *)s.codes + (p.n / PANEL + threadIdx.x / 128) * panel + threadIdx.x % 128,
+            panel,
+            (const nib_u8 *)s.x + m * pitch + threadIdx.x % 4 * 16,
+            pitch,
+            (int)(rows < 1024 ? rows : 1024),
+            i8 || aligned_x(s, a) ? (int)(i8 ? a.p.pack_cols : a.cols) - shape::columns : -1};
+}
+
 /* Sends for columns k.. of W and x. */
 template <class shape>
-DEVICE void load_stage(const nib_spans &s, const nib_args &a, const tile_place &p, nib_u8 *stage,
-                       nib_i64 k, bool fast)
+DEVICE void load_stage(const tile_source &from, nib_i64 cols, nib_u8 *stage, int k)
 {
-    const int panel = PANEL / 16 * 32; /* 16-byte words of a panel's unit */
-    nib_i64 units = a.p.pack_cols / shape::unit, last = a.p.pack_rows / PANEL - 1;
+    const int panels = shape::rows_n / PANEL, together = shape::threads / 128; /* panels at once */
+    const uint4 *w = from.w + (nib_i64)(k / shape::unit) * 128;
 #pragma unroll
-    for (int i = threadIdx.x; i < shape::units * shape::tiles * 32; i += shape::threads) {
-        nib_i64 at = p.n / PANEL + i / panel % (shape::rows_n / PANEL);
-        nib_i64 unit = k / shape::unit + i / (shape::tiles * 32);
-        at = at < last ? at : last; /* panels behind the last: anything */
-        cp_async_16((uint4 *)stage + i,
-                    (const uint4 *)s.codes + (at * units + unit) * panel + i % panel);
+    for (int i = 0; i < shape::units * panels / together; i++)
+        cp_async_16((uint4 *)stage + i * shape::threads + threadIdx.x,
+                    w + i % (panels / together) * from.panel + i / (panels / together) * 128);
+    const int bytes = shape::form == NIB_T_I8 ? 1 : 2, rows = shape::threads / 4;
+    int row = threadIdx.x / 4, chunk = threadIdx.x % 4;
+    nib_u8 *slabs = stage + shape::x_at;
+    if (shape::form != NIB_T_I8 && k > from.whole) {
+#pragma unroll 1
+        for (int i = 0; i < shape::slabs * shape::rows_m; i += rows) {
+            int slab = i / shape::rows_m, down = i % shape::rows_m;
+            gather_x(slabs + slab * shape::rows_m * 64 + x_place<shape::form>(row + down, chunk),
+                     (const nib_u16 *)(from.x + down * from.pitch), k + slab * 32,
+                     down < from.rows ? cols - chunk * 8 : 0);
+        }
+        return;
     }
 #pragma unroll
-    for (int i = threadIdx.x; i < shape::slabs * shape::rows_m * 4; i += shape::threads) {
-        int chunk = i % 4, row = i / 4 % shape::rows_m, slab = i / 4 / shape::rows_m;
-        nib_u8 *to = stage + shape::x_at + slab * shape::rows_m * 64 +
-                     x_place<shape::form>(row, chunk);
-        if (shape::form == NIB_T_I8) {
-            cp_async_16(to, (const nib_u8 *)s.x + (p.m + row) * a.p.pack_cols + k + chunk * 16);
-        } else if (p.m + row < a.p.m) {
-            stage_x(to, (const nib_u16 *)s.x + (p.m + row) * a.p.x_pitch,
-                    k + slab * 32 + chunk * 8, a.cols, fast);
-        } else
-            *(uint4 *)to = make_uint4(0, 0, 0, 0);
+    for (int i = 0; i < shape::slabs * shape::rows_m; i += rows) {
+        int slab = i / shape::rows_m, down = i % shape::rows_m;
+        const nib_u8 *x = from.x + down * from.pitch + (nib_i64)(k + slab * 32) * bytes;
+        cp_async_16_or_zero(slabs + slab * shape::rows_m * 64 +
+                                x_place<shape::form>(row + down, chunk),
+                            down < from.rows ? x : (const nib_u8 *)from.w, down < from.rows);
     }
 }
 
@@ -92,7 +120,7 @@ DEVICE void take_rows(nib_u32 (&x)[shape::MT][4], const nib_u8 *slabs, int block
 /* Multiplies the stage that begins at column k. */
 template <class shape>
 DEVICE void add_stage(typename shape::warp &w, const nib_spans &s, const nib_args &a,
-                      const nib_u8 *stage, nib_i64 k, nib_i64 end)
+                      const nib_u8 *stage, int k, int end)
 {
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int tile = warp % shape::warps_n * shape::R, row = warp / shape::warps_n * shape::MT * 8;
@@ -119,35 +147,35 @@ DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a, nib_i64 items)
     nib_u8 *shared = dynamic_shared<nib_u8>();
     int warp = threadIdx.x / 32, n = warp % shape::warps_n * shape::R * 16,
         m = warp / shape::warps_n * shape::MT * 8;
-    bool fast = shape::form == NIB_T_I8 || aligned_x(s, a);
-    for (nib_i64 item = blockIdx.x; item < items; item += gridDim.x) {
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
         tile_place p = place_tile(a, item);
-        nib_i64 first, end;
-        cut_columns<shape::form>(a, p.share, a.p.split, &first, &end);
+        columns c = cut_columns<shape::form>(a, p.share, a.p.split);
+        tile_source source = source_of<shape>(s, a, p);
         typename shape::warp w;
-        start_tile(w, s, a, p.n + n, p.m + m, first);
-        nib_i64 ahead = first;
-        for (int stage = 0; stage < shape::stages - 1; stage++, ahead += shape::columns) {
-            if (ahead < end)
-                load_stage<shape>(s, a, p, shared + stage * shape::stage, ahead, fast);
+        start_tile(w, s, a, p.n + n, p.m + m, c.first);
+        const int ahead = (shape::stages - 1) * shape::columns; /* of k, what is sent for */
+        for (int i = 0; i < shape::stages - 1; i++) {
+            if (c.first + i * shape::columns < c.end)
+                load_stage<shape>(source, a.cols, shared + i * shape::stage,
+                                  c.first + i * shape::columns);
             cp_async_commit(); /* a group a stage, even an empty one: the wait counts groups */
         }
         int from = 0;
-        for (nib_i64 k = first; k < end; k += shape::columns, ahead += shape::columns) {
+        for (int k = c.first; k < c.end; k += shape::columns) {
             cp_async_wait<shape::stages - 2>();
             __syncthreads(); /* this stage is there for all; the one before is read by all */
             int to = from == 0 ? shape::stages - 1 : from - 1;
-            if (ahead < end)
-                load_stage<shape>(s, a, p, shared + to * shape::stage, ahead, fast);
+            if (k + ahead < c.end)
+                load_stage<shape>(source, a.cols, shared + to * shape::stage, k + ahead);
             cp_async_commit();
-            add_stage<shape>(w, s, a, shared + from * shape::stage, k, end);
+            add_stage<shape>(w, s, a, shared + from * shape::stage, k, c.end);
             from = from + 1 == shape::stages ? 0 : from + 1;
         }
         __syncthreads(); /* all stages are read */
         leave_sums(w, a, (float *)shared + m * pitch + n, pitch);
         __syncthreads();
         finish_tile<shape::form, shape::rows_m, shape::rows_n, shape::threads>(
-            s, a, p, (const float *)shared, 1, 0);
+            s, a, place_tile(a, item), (const float *)shared, 1, 0);
         __syncthreads(); /* the next tile's copies overwrite the sums */
     }
 }
@@ -162,10 +190,14 @@ DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a, nib_i64 items)
     }
 /* clang-format off */
 /*    entry          bytes threads blocks form    bits warps R MT scaled mins */
-TILES(tiles64_F16_4,    49152, 256, 2, NIB_T_F16,  4, 4, 2, 2, 4, true,  true)
-TILES(tiles64_F16_8,    65536, 256, 2, NIB_T_F16,  8, 4, 2, 2, 4, true,  true)
-TILES(tiles64_BF16_4,    49152, 256, 2, NIB_T_BF16, 4, 4, 2, 2, 4, true,  true)
-TILES(tiles64_BF16_8,    65536, 256, 2, NIB_T_BF16, 8, 4, 2, 2, 4, true,  true)
+TILES(tiles64_F16_4,    49152, 256, 2, NIB_T_F16,  4, 4, 2, 2, 4, true,  false)
+TILES(mins64_F16_4,     49152, 256, 1, NIB_T_F16,  4, 4, 2, 2, 4, true,  true)
+TILES(tiles64_F16_8,    65536, 256, 2, NIB_T_F16,  8, 4, 2, 2, 4, true,  false)
+TILES(mins64_F16_8,     65536, 256, 1, NIB_T_F16,  8, 4, 2, 2, 4, true,  true)
+TILES(tiles64_BF16_4,    49152, 256, 2, NIB_T_BF16, 4, 4, 2, 2, 4, true,  false)
+TILES(mins64_BF16_4,     49152, 256, 1, NIB_T_BF16, 4, 4, 2, 2, 4, true,  true)
+TILES(tiles64_BF16_8,    65536, 256, 2, NIB_T_BF16, 8, 4, 2, 2, 4, true,  false)
+TILES(mins64_BF16_8,     65536, 256, 1, NIB_T_BF16, 8, 4, 2, 2, 4, true,  true)
 TILES(tiles128_F16_4,    81920, 256, 1, NIB_T_F16,  4, 4, 2, 2, 8, true,  false)
 TILES(tiles128_F16_8,    98304, 256, 1, NIB_T_F16,  8, 4, 2, 2, 8, true,  false)
 TILES(tiles128_BF16_4,    81920, 256, 1, NIB_T_BF16, 4, 4, 2, 2, 8, true,  false)

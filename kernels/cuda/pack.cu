@@ -80,13 +80,13 @@ DEVICE nib_u32 fragment_word(const nib_spans &s, const nib_args &a, nib_i64 n, n
     return packed;
 }
 
-/* items: panels of 64 rows, a block each. */
+/* items: pairs of panels. */
 DEVICE void pack_fragments(const nib_spans &s, const nib_args &a, nib_i64 items, bool sums)
 {
     nib_u8 *to = (nib_u8 *)s.y;
     nib_i64 words = PANEL * a.p.pack_cols * a.p.pack_bits / 32;
     int warp = threadIdx.x / 32;
-    for (nib_i64 panel = blockIdx.x; panel < items; panel += gridDim.x) {
+    for (nib_i64 panel = blockIdx.x; panel < 2 * items; panel += gridDim.x) {
         for (nib_i64 w = threadIdx.x; w < words; w += NIB_THREADS)
             ((nib_u32 *)to)[panel * words + w] = fragment_word(s, a, panel * PANEL, w);
         for (nib_i64 c = warp; c < PANEL * a.scale_cols; c += NIB_THREADS / 32) {

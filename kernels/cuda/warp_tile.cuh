@@ -19,15 +19,16 @@ template <> struct part_type<NIB_T_I8> {
 };
 
 /* SCALED: with sums over groups; without, part is all there is (int32, exact). MINS: weights may
- * have mins (int8 always may). */
+ * have mins (of int8, always). */
 template <int FORM, int BITS, int R, int MT, bool SCALED, bool MINS> struct warp_tile {
     typename part_type<FORM>::type part[R][MT][4];
     float sum[SCALED ? R : 1][SCALED ? MT : 1][4];
     float ones[MINS ? MT : 1][4]; /* sums of x inside a group */
-    cell_pair cells[SCALED ? R : 1], ahead[SCALED ? R : 1]; /* of this group, and the next */
-    nib_u32 centre[SCALED ? R : 1][2];
-    nib_i64 n, m;        /* the first row of W, and of x */
-    nib_i64 group, left; /* this group, and how many of its columns are left */
+    cell_pair cells[SCALED ? R : 1];     /* of this group; on their way until it ends */
+    nib_u32 z[SCALED ? R : 1];           /* of the next group with MINS, otherwise of this one */
+    nib_u32 centre[SCALED ? R : 1][2];   /* of this group */
+    nib_i64 n, m;                        /* the first row of W, and of x */
+    int group, left; /* this group, and how many of its columns are left */
 };
 #define TILE_ARGS int FORM, int BITS, int R, int MT, bool SCALED, bool MINS
 #define TILE warp_tile<FORM, BITS, R, MT, SCALED, MINS>
@@ -44,34 +45,38 @@ template <TILE_ARGS> DEVICE void clear_parts(TILE &w)
         }
 }
 
-/* Takes up the group whose cells are `ahead`, and sends for the next one's. */
+/* Takes up group w.group. Its scales are not wanted before its end; z is wanted at once, so kernels
+ * with registers to spare (those with MINS) sent for it a group ago. */
 template <TILE_ARGS> DEVICE void enter_group(TILE &w, const nib_spans &s, const nib_args &a)
 {
+    if (w.group >= a.scale_cols) return; /* padding, where x is 0 */
 #pragma unroll
     for (int r = 0; r < R; r++) {
-        w.cells[r] = w.ahead[r];
-        w.ahead[r] = load_cells(s, a, w.group + 1, w.n + 16 * r);
-        if (FORM != NIB_T_I8)
-            for (int h = 0; h < 2; h++)
-                w.centre[r][h] = centre_of<FORM, BITS>(cell_z(a, w.cells[r].offset[h]));
+        nib_i64 at = cells_at(a, w.group, w.n + 16 * r);
+        w.cells[r] = load_cells<MINS>(s, a, at);
+        if (!MINS) w.z[r] = load_z(s, a, at);
+        w.centre[r][0] = centre_of<FORM, BITS>(z_of(w.z[r], 0));
+        w.centre[r][1] = centre_of<FORM, BITS>(z_of(w.z[r], 1));
+        if (MINS && w.group + 1 < a.scale_cols) w.z[r] = load_z(s, a, at + a.p.pack_rows);
     }
 }
 
 /* Begins at column k, with nothing added yet. */
 template <TILE_ARGS>
 DEVICE void start_tile(TILE &w, const nib_spans &s, const nib_args &a, nib_i64 n, nib_i64 m,
-                       nib_i64 k)
+                       int k)
 {
-    nib_i64 last = a.p.pack_rows - 16 * R; /* rows behind the last: anything, nobody stores them */
     clear_parts(w);
-    w.n = n < last ? n : last, w.m = m;
+    w.n = n, w.m = m;
     if constexpr (SCALED) {
 #pragma unroll
         for (int i = 0; i < R * MT * 4; i++) w.sum[i / 4 / MT][i / 4 % MT][i % 4] = 0.0f;
-        w.group = a.scale_cols > 1 ? k / a.group : 0;
-        w.left = a.scale_cols > 1 ? (w.group + 1) * a.group - k : a.p.pack_cols - k;
+        w.group = a.scale_cols > 1 ? k / (int)a.group : 0;
+        w.left = (a.scale_cols > 1 ? (w.group + 1) * (int)a.group : (int)a.p.pack_cols) - k;
 #pragma unroll
-        for (int r = 0; r < R; r++) w.ahead[r] = load_cells(s, a, w.group, w.n + 16 * r);
+        for (int r = 0; r < R; r++)
+            if (MINS && w.group < a.scale_cols)
+                w.z[r] = load_z(s, a, cells_at(a, w.group, w.n + 16 * r));
         enter_group(w, s, a);
     }
 }
@@ -120,7 +125,7 @@ template <TILE_ARGS> DEVICE void scale_floats(TILE &w, const nib_args &a)
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             float scale = type_value(w.cells[r].scale[h], a.scale_type),
-                  min = type_value(w.cells[r].offset[h], a.scale_type);
+                  min = type_value(w.cells[r].min[h], a.scale_type);
 #pragma unroll
             for (int mt = 0; mt < MT; mt++)
 #pragma unroll
@@ -136,43 +141,41 @@ template <TILE_ARGS> DEVICE void scale_floats(TILE &w, const nib_args &a)
 /* The integer sums of a whole group, less what zero points ask for, times its scale. */
 template <TILE_ARGS> DEVICE void scale_ints(TILE &w, const nib_spans &s, const nib_args &a)
 {
-    const nib_u8 *x = (const nib_u8 *)s.x, *weights = (const nib_u8 *)s.codes;
-    int lane = threadIdx.x % 32;
-    nib_i64 rest = a.cols - w.group * a.group;
-    nib_i32 count = (nib_i32)(rest < a.group ? rest : a.group);
+    const nib_u8 *x = (const nib_u8 *)s.x;
+    const nib_i32 *w_sums = (const nib_i32 *)((const nib_u8 *)s.codes + a.p.sums_at);
+    nib_i64 rest = a.cols - w.group * a.group, first = w.m + threadIdx.x % 4 * 2;
+    nib_i32 count = (nib_i32)(rest < a.group ? rest : a.group), w_sum[R][2] = {};
+    for (int r = 0; r < R; r++) {
+        nib_i64 at = cells_at(a, w.group, w.n + 16 * r);
+        if (a.offset == NIB_O_MIN) w.cells[r] = load_cells<true>(s, a, at);
+        for (int h = 0; h < 2 && a.p.x_zeros; h++) w_sum[r][h] = w_sums[at + h];
+    }
 #pragma unroll
-    for (int r = 0; r < R; r++)
+    for (int j = 0; j < 2 * MT; j++) {
+        nib_i64 m = first + j / 2 * 8 + j % 2;
+        nib_i32 x_zero = 0, x_sum = 0;
+        if (a.p.x_zeros) x_zero = ((const nib_i32 *)(x + NIB_X_ZEROS_AT(a)))[m];
+        if (a.offset != NIB_O_NONE)
+            x_sum = ((const nib_i32 *)(x + NIB_X_SUMS_AT(a)))[m * a.scale_cols + w.group];
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            int_group rows = {cell_z(a, w.cells[r].offset[h]), 0, count};
-            nib_i64 at = w.group * a.p.pack_rows + w.n + 16 * r + lane / 4 * 2 + h;
-            if (a.p.x_zeros) rows.w_sum = __ldg((const nib_i32 *)(weights + a.p.sums_at) + at);
-            float scale = type_value(w.cells[r].scale[h], a.scale_type),
-                  min = type_value(w.cells[r].offset[h], a.scale_type);
-#pragma unroll
-            for (int mt = 0; mt < MT; mt++)
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    nib_i64 m = w.m + 8 * mt + lane % 4 * 2 + i;
-                    nib_i32 x_zero = 0, x_sum = 0, p = (nib_i32)w.part[r][mt][2 * h + i];
-                    if (a.p.x_zeros)
-                        x_zero = __ldg((const nib_i32 *)(x + NIB_X_ZEROS_AT(a)) + m);
-                    if (a.offset != NIB_O_NONE)
-                        x_sum = __ldg((const nib_i32 *)(x + NIB_X_SUMS_AT(a)) + m * a.scale_cols +
-                                      w.group);
-                    p = centred_sum(a, BITS == 4 ? p >> 4 : p, rows, x_zero, x_sum);
-                    float *sum = &w.sum[r][mt][2 * h + i];
-                    *sum = __fmaf_rn((float)p, scale, *sum);
-                    if (a.offset == NIB_O_MIN)
-                        *sum = __fmaf_rn((float)(x_sum - x_zero * rows.count), min, *sum);
-                }
+        for (int i = 0; i < 2 * R; i++) {
+            int r = i / 2, h = i % 2;
+            nib_i32 p = w.part[r][j / 2][2 * h + j % 2];
+            float *sum = &w.sum[r][j / 2][2 * h + j % 2];
+            p = centred_sum(a, BITS == 4 ? p >> 4 : p, {z_of(w.z[r], h), w_sum[r][h], count},
+                            x_zero, x_sum);
+            *sum = __fmaf_rn((float)p, type_value(w.cells[r].scale[h], a.scale_type), *sum);
+            if (a.offset == NIB_O_MIN)
+                *sum = __fmaf_rn((float)(x_sum - x_zero * count),
+                                 type_value(w.cells[r].min[h], a.scale_type), *sum);
         }
+    }
 }
 
 /* After 32 columns, of which column k follows; `end` is the end of the warp's columns. Sums in f32
  * are scaled every 128 columns at least, so that a long group does not add up its roundings. */
 template <TILE_ARGS>
-DEVICE void pass_columns(TILE &w, const nib_spans &s, const nib_args &a, nib_i64 k, nib_i64 end)
+DEVICE void pass_columns(TILE &w, const nib_spans &s, const nib_args &a, int k, int end)
 {
     if constexpr (SCALED) {
         w.left -= 32;
@@ -185,7 +188,7 @@ DEVICE void pass_columns(TILE &w, const nib_spans &s, const nib_args &a, nib_i64
             clear_parts(w);
         }
         if (w.left || k == end) return;
-        w.group++, w.left = a.group;
+        w.group++, w.left = (int)a.group;
         enter_group(w, s, a);
     }
 }
