@@ -21,21 +21,36 @@ enum { GROUP = 0 }; /* nib_launch.lanes */
     }
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL(OP, name_, module, bits_, conditions_, first, second)                           \
-    {.name = name_,                                                                                \
+#define ROW(OP, row, code_bits, needs, ...)                                                        \
+    {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
-     .bits = BITS_##bits_,                                                                         \
+     .bits = code_bits,                                                                            \
      .x_types = NIB_ANY,                                                                           \
      .y_types = NIB_ANY,                                                                           \
      .scale_types = NIB_ANY,                                                                       \
      .offsets = NIB_ANY,                                                                           \
-     .conditions = conditions_,                                                                    \
-     .launch = {first, second}},
+     .conditions = needs,                                                                          \
+     __VA_ARGS__},
+#define NIB_KERNEL(OP, row, module, bits, needs, first, second)                                    \
+    ROW(OP, row, BITS_##bits, needs, .launch = {first, second})
+#define NIB_PACKER(row, module, pack_, first)                                                      \
+    ROW(PACK, row, BITS_CODES, 0, .launch = {first}, .matmul = {.pack = NIB_PACK_##pack_})
+#define NIB_MATMUL(row, module, needs, pack_, form, tile_m_, tile_n_, from, to, class, first)      \
+    ROW(MATMUL, row, BITS_CODES, needs, .launch = {first},                                         \
+        .matmul = {.pack = NIB_PACK_##pack_,                                                       \
+                   .x_form = NIB_T_##form,                                                         \
+                   .tile_m = tile_m_,                                                              \
+                   .tile_n = tile_n_,                                                              \
+                   .from_m = from,                                                                 \
+                   .to_m = to,                                                                     \
+                   .error_class = NIB_ERROR_##class})
 #include "opencl_kernels.def"
 };
 
 static const nib_opencl_module modules[] = {
-#define NIB_KERNEL(OP, name, module, bits, conditions, first, second) NIB_MODULE_##module,
+#define NIB_KERNEL(OP, name, module, ...) NIB_MODULE_##module,
+#define NIB_PACKER(name, module, ...) NIB_MODULE_##module,
+#define NIB_MATMUL(name, module, ...) NIB_MODULE_##module,
 #include "opencl_kernels.def"
 };
 

@@ -70,7 +70,7 @@ typedef struct nib_opencl_device {
     cl_platform_id platform;
     cl_device_id id;
     nib_device_info info;  /* but quantizes and note */
-    const char *options;   /* of every build */
+    char options[128];     /* of every build */
     uint64_t max_alloc;    /* bytes of the largest buffer */
     char identity[1024];   /* everything that tells one compiler and device from another */
     pthread_mutex_t mutex; /* guards what follows */
