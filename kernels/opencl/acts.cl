@@ -7,8 +7,6 @@
  * Bound: memory; reads x once, and codes again from cache. */
 #include "product.h"
 
-#define LANES 64
-
 /* How the row is encoded, and the scale that belongs to it. */
 NIB_FN nib_cell nib_row_cell(__global const uchar *scales, __global const uchar *zeros, nib_args a,
                              nib_i64 m, nib_extent e, float *scale_ret)

@@ -9,25 +9,20 @@
  * 2^24, so their sum is exact, and sums of 8 are added as integers.
  *
  * Bound: memory, the packed weights once; on a CPU about as much by instructions: 4 for each 16 codes
- * (shift, mask, subtract, multiply-add). A CPU's work-group is one work-item that streams its panel. */
+ * (shift, mask, subtract, multiply-add). */
 #include "product.h"
 
-#ifdef NIB_CPU
-#define LANES 1
-#else
-#define LANES 64
-#endif
 #define CHUNK 1024
 #define PITCH (PANEL + 1) /* so that lanes that store 16 sums meet no bank twice */
 #define TOKENS 4
 #define SHARED(tokens) ((tokens) * (LANES * PITCH > CHUNK ? LANES * PITCH : CHUNK))
 
 /* part[t] += the products of 8 columns of 16 rows with x[t]. */
-NIB_FN void nib_multiply_8(__global const uint *words, nib_i32 bits, float16 centre,
-                           __local const float *x, float16 *part, const nib_i32 tokens)
+NIB_INLINE void nib_multiply_8(__global const uint *words, const nib_i32 bits, float16 centre,
+                               __local const float *x, float16 *part, const nib_i32 tokens)
 {
-    uint16 low = vload16(0, words), high = low;
-    if (bits == 8) high = vload16(1, words);
+    uint16 low = *(__global const uint16 *)words, high = low;
+    if (bits == 8) high = ((__global const uint16 *)words)[1];
 #pragma unroll
     for (nib_i32 c = 0; c < 8; c++) {
         float16 w = bits == 4 ? NIB_FIELD(16, low, nib_shift_of(c), 0xfu, centre)
@@ -39,37 +34,63 @@ NIB_FN void nib_multiply_8(__global const uint *words, nib_i32 bits, float16 cen
     }
 }
 
-/* sum[t] += those products, times their scale (an exact sum: as integers), and x times the min. */
-NIB_FN void nib_add_8(__global const uchar *weights, nib_args a, nib_i64 panel, nib_i64 k,
-                      const nib_i32 bits, __local const float *x, float16 *sum,
-                      const nib_i32 tokens)
+/* What 16 rows and one group need, up to column `edge`. */
+typedef struct nib_group_16 {
+    nib_i64 edge;
+    float16 centre, scale, least;
+} nib_group_16;
+
+NIB_INLINE nib_group_16 nib_enter_group(__global const uchar *weights, nib_args a, nib_i64 panel,
+                                        nib_i64 k)
 {
-    nib_i64 cell = panel * a.scale_cols + nib_group_of(a, k);
-    __global const uint *words = nib_words(weights, a, panel) + k / 8 * (bits * PANEL / 4);
-    float16 part[TOKENS], centre = nib_centre_16(weights, a, cell);
-    for (nib_i32 t = 0; t < tokens; t++) part[t] = 0.0f;
-    nib_multiply_8(words, bits, centre, x, part, tokens);
-    if (nib_is_exact(a)) {
-        for (nib_i32 t = 0; t < tokens; t++)
-            sum[t] = as_float16(as_int16(sum[t]) + convert_int16(part[t]));
-        return;
-    }
-    float16 scale = nib_scale_16(weights, a, cell);
-    for (nib_i32 t = 0; t < tokens; t++) sum[t] = NIB_MAD(part[t], scale, sum[t]);
-    if (a.offset != NIB_O_MIN) return;
-    float16 least = nib_min_16(weights, a, cell);
+    nib_group_16 group;
+    nib_i64 g = nib_group_of(a, k), cell = panel * a.scale_cols + g;
+    group.edge = g + 1 == a.scale_cols ? a.p.pack_cols : (g + 1) * a.group;
+    group.centre = nib_centre_16(weights, a, cell);
+    group.scale = nib_scale_16(weights, a, cell);
+    group.least = 0.0f;
+    if (a.offset == NIB_O_MIN) group.least = nib_min_16(weights, a, cell);
+    return group;
+}
+
+/* sum[t] += `part` times its scale, or as integers, and the sum of 8 columns of x times the min. */
+NIB_INLINE void nib_add_8(nib_args a, nib_group_16 group, const float16 *part,
+                          __local const float *x, float16 *sum, const nib_i32 tokens)
+{
+    nib_i32 exact = nib_is_exact(a), mins = a.offset == NIB_O_MIN;
+#pragma unroll
     for (nib_i32 t = 0; t < tokens; t++) {
+        if (exact) sum[t] = as_float16(as_int16(sum[t]) + convert_int16(part[t]));
+        else sum[t] = NIB_MAD(part[t], group.scale, sum[t]);
+        if (!mins) continue;
         float8 eight = vload8(0, x + t * CHUNK);
         float4 four = eight.lo + eight.hi;
-        sum[t] = NIB_MAD(least, (float16)(four.x + four.y + four.z + four.w), sum[t]);
+        sum[t] = NIB_MAD(group.least, (float16)(four.x + four.y + four.z + four.w), sum[t]);
+    }
+}
+
+/* sum[t] += the products of a chunk of x from column `start` on, which the lanes share. */
+NIB_INLINE void nib_add_chunk(__global const uchar *weights, nib_args a, nib_i64 panel,
+                              nib_i64 start, nib_i32 count, const nib_i32 bits, nib_i32 lane,
+                              __local const float *x, float16 *sum, const nib_i32 tokens)
+{
+    __global const uint *words = nib_words(weights, a, panel) + start / 8 * (bits * PANEL / 4);
+    nib_group_16 group;
+    group.edge = 0;
+    for (nib_i32 k = 8 * lane; k < count; k += 8 * LANES) {
+        float16 part[TOKENS];
+        if (start + k >= group.edge) group = nib_enter_group(weights, a, panel, start + k);
+        for (nib_i32 t = 0; t < tokens; t++) part[t] = 0.0f;
+        nib_multiply_8(words + k / 8 * (bits * PANEL / 4), bits, group.centre, x + k, part, tokens);
+        nib_add_8(a, group, part, x + k, sum, tokens);
     }
 }
 
 /* Adds the lanes' sums and stores 16 * tokens elements of y. */
-NIB_FN void nib_end_few(__global const uchar *x, __global const uchar *weights,
-                        __global const uchar *bias, __global uchar *y, nib_args a, nib_i64 m,
-                        nib_i64 n, __local float *shared, nib_i32 lane, const float16 *sum,
-                        const nib_i32 tokens)
+NIB_INLINE void nib_end_few(__global const uchar *x, __global const uchar *weights,
+                            __global const uchar *bias, __global uchar *y, nib_args a, nib_i64 m,
+                            nib_i64 n, __local float *shared, nib_i32 lane, const float16 *sum,
+                            const nib_i32 tokens)
 {
     barrier(CLK_LOCAL_MEM_FENCE);
     for (nib_i32 t = 0; t < tokens; t++) vstore16(sum[t], 0, shared + (t * LANES + lane) * PITCH);
@@ -87,9 +108,9 @@ NIB_FN void nib_end_few(__global const uchar *x, __global const uchar *weights,
     }
 }
 
-NIB_FN void nib_few(__global const uchar *x, __global const uchar *weights,
-                    __global const uchar *bias, __global uchar *y, nib_args a,
-                    __local float *shared, const nib_i32 tokens)
+NIB_INLINE void nib_few(__global const uchar *x, __global const uchar *weights,
+                        __global const uchar *bias, __global uchar *y, nib_args a,
+                        __local float *shared, const nib_i32 tokens)
 {
     nib_i32 lane = (nib_i32)get_local_id(0);
     nib_i64 panels = (a.rows + PANEL - 1) / PANEL, item = get_group_id(0);
@@ -104,11 +125,8 @@ NIB_FN void nib_few(__global const uchar *x, __global const uchar *weights,
                 vstore8(nib_x_8(x, a, m + t, start + k), 0, shared + t * CHUNK + k);
         barrier(CLK_LOCAL_MEM_FENCE);
         if (a.p.pack_bits == 4)
-            for (nib_i32 k = 8 * lane; k < count; k += 8 * LANES)
-                nib_add_8(weights, a, panel, start + k, 4, shared + k, sum, tokens);
-        else
-            for (nib_i32 k = 8 * lane; k < count; k += 8 * LANES)
-                nib_add_8(weights, a, panel, start + k, 8, shared + k, sum, tokens);
+            nib_add_chunk(weights, a, panel, start, count, 4, lane, shared, sum, tokens);
+        else nib_add_chunk(weights, a, panel, start, count, 8, lane, shared, sum, tokens);
     }
     nib_end_few(x, weights, bias, y, a, m, panel * PANEL, shared, lane, sum, tokens);
 }

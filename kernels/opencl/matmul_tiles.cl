@@ -1,10 +1,11 @@
 /* matmul_tiles.cl - y = x * dequant(W)^T + bias for many rows of x.
  *
- *   work-group = 64 rows of W x 64 rows of x; 64 lanes, each 16 x 4 elements of y in registers:
+ *   work-group = 64 rows of W x 64 rows of x; 64 parts of 16 x 4 elements of y, one (or, on a
+ *   CPU, all) of which a lane keeps in registers:
  *
  *                   rows of W  0..15   16..31   32..47   48..63
- *       rows of x    0..3      lane 0  lane 1   lane 2   lane 3
- *                    4..7      lane 4  ...
+ *       rows of x    0..3      part 0  part 1   part 2   part 3
+ *                    4..7      part 4  ...
  *
  *   K goes by in steps of 32 columns. Each step decodes 64 x 32 weights (product.h) and as much of x
  *   into local memory, as floats, columns along rows:
@@ -17,17 +18,17 @@
  * Bound: multiply-adds: a lane reads 20 floats of local memory for 64 of them. */
 #include "product.h"
 
-#define LANES 64
 #define TILE_N 64
 #define TILE_M 64
 #define STEP 32
+#define PARTS (64 / LANES)   /* of a lane */
 #define X_PITCH (TILE_M + 1) /* lanes that store columns of x meet no bank twice */
 
-/* Lane -> 4 rows of W and 8 columns. */
-NIB_FN void nib_stage_weights(__global const uchar *weights, nib_args a, nib_i64 n, nib_i64 k,
-                              nib_i32 lane, __local float *w)
+/* Part -> 4 rows of W and 8 columns. */
+NIB_INLINE void nib_stage_weights(__global const uchar *weights, nib_args a, nib_i64 n, nib_i64 k,
+                                  nib_i32 share, __local float *w)
 {
-    nib_i32 r = lane % (TILE_N / 4) * 4, c = lane / (TILE_N / 4) * 8, in_panel = r % PANEL;
+    nib_i32 r = share % (TILE_N / 4) * 4, c = share / (TILE_N / 4) * 8, in_panel = r % PANEL;
     nib_i64 panel = (n + r) / PANEL, g = nib_group_of(a, k + c);
     nib_i64 cell = (panel * a.scale_cols + g) * PANEL + in_panel;
     __global const uint *words = nib_words(weights, a, panel) + in_panel;
@@ -52,8 +53,8 @@ NIB_FN void nib_stage_weights(__global const uchar *weights, nib_args a, nib_i64
     }
 }
 
-NIB_FN void nib_stage_x(__global const uchar *x, nib_args a, nib_i64 m, nib_i64 k, nib_i32 lane,
-                        __local float *to)
+NIB_INLINE void nib_stage_x(__global const uchar *x, nib_args a, nib_i64 m, nib_i64 k, nib_i32 lane,
+                            __local float *to)
 {
     for (nib_i32 i = lane; i < TILE_M * STEP / 8; i += LANES) {
         nib_i32 row = i / (STEP / 8), c = i % (STEP / 8) * 8;
@@ -63,38 +64,57 @@ NIB_FN void nib_stage_x(__global const uchar *x, nib_args a, nib_i64 m, nib_i64 
     }
 }
 
+/* The part's 4 sums += products of STEP columns. */
+NIB_INLINE void nib_multiply_step(__local const float *w, __local const float *x, nib_i32 exact,
+                                  float16 *sum)
+{
+    float16 part[4];
+    for (nib_i32 i = 0; i < 4; i++) part[i] = exact ? (float16)0.0f : sum[i];
+    for (nib_i32 c = 0; c < STEP; c++) {
+        float16 column = vload16(0, w + c * TILE_N);
+#pragma unroll
+        for (nib_i32 i = 0; i < 4; i++)
+            part[i] = NIB_MAD(column, (float16)x[c * X_PITCH + i], part[i]);
+    }
+    for (nib_i32 i = 0; i < 4; i++)
+        sum[i] = exact ? as_float16(as_int16(sum[i]) + convert_int16(part[i])) : part[i];
+}
+
+NIB_INLINE void nib_store_part(__global const uchar *x, __global const uchar *weights,
+                               __global const uchar *bias, __global uchar *y, nib_args a, nib_i64 m,
+                               nib_i64 n, const float16 *sum)
+{
+    for (nib_i32 i = 0; i < 4 && m + i < a.p.m; i++) {
+        float some[PANEL];
+        vstore16(sum[i], 0, some);
+        for (nib_i32 r = 0; r < PANEL && n + r < a.rows; r++)
+            nib_finish(x, weights, bias, y, a, m + i, n + r, some[r]);
+    }
+}
+
 NIB_KERNEL(matmul_tiles, LANES)
 {
     NIB_ENTER;
     __local float w[STEP * TILE_N], xs[STEP * X_PITCH];
-    nib_i32 lane = (nib_i32)get_local_id(0), r = lane % 4 * PANEL, t = lane / 4 * 4;
+    nib_i32 lane = (nib_i32)get_local_id(0), exact = nib_is_exact(a);
     nib_i64 tiles = (a.rows + TILE_N - 1) / TILE_N, item = get_group_id(0);
     nib_i64 block = nib_quotient(item, tiles), n = (item - block * tiles) * TILE_N;
-    nib_i64 m = block * TILE_M;
-    nib_i32 exact = nib_is_exact(a);
-    float16 sum[4];
-    for (nib_i32 i = 0; i < 4; i++) sum[i] = 0.0f;
+    float16 sum[PARTS][4];
+    for (nib_i32 p = 0; p < PARTS; p++)
+        for (nib_i32 i = 0; i < 4; i++) sum[p][i] = 0.0f;
     for (nib_i64 k = 0; k < a.p.pack_cols; k += STEP) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        nib_stage_weights(codes, a, n, k, lane, w);
-        nib_stage_x(x, a, m, k, lane, xs);
+        for (nib_i32 p = 0; p < PARTS; p++) nib_stage_weights(codes, a, n, k, lane + p * LANES, w);
+        nib_stage_x(x, a, block * TILE_M, k, lane, xs);
         barrier(CLK_LOCAL_MEM_FENCE);
-        float16 part[4];
-        for (nib_i32 i = 0; i < 4; i++) part[i] = exact ? (float16)0.0f : sum[i];
-        for (nib_i32 c = 0; c < STEP; c++) {
-            float16 column = vload16(0, w + c * TILE_N + r);
-#pragma unroll
-            for (nib_i32 i = 0; i < 4; i++)
-                part[i] = NIB_MAD(column, (float16)xs[c * X_PITCH + t + i], part[i]);
+        for (nib_i32 p = 0; p < PARTS; p++) {
+            nib_i32 at = lane + p * LANES;
+            nib_multiply_step(w + at % 4 * PANEL, xs + at / 4 * 4, exact, sum[p]);
         }
-        for (nib_i32 i = 0; i < 4; i++)
-            sum[i] = exact ? as_float16(as_int16(sum[i]) + convert_int16(part[i])) : part[i];
     }
-    for (nib_i32 i = 0; i < 4; i++) {
-        float some[PANEL];
-        vstore16(sum[i], 0, some);
-        for (nib_i32 j = 0; j < PANEL && m + t + i < a.p.m; j++)
-            if (n + r + j < a.rows)
-                nib_finish(x, codes, offsets, y, a, m + t + i, n + r + j, some[j]);
+    for (nib_i32 p = 0; p < PARTS; p++) {
+        nib_i32 at = lane + p * LANES;
+        nib_store_part(x, codes, offsets, y, a, block * TILE_M + at / 4 * 4, n + at % 4 * PANEL,
+                       sum[p]);
     }
 }

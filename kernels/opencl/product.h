@@ -20,8 +20,19 @@
 
 #define PANEL 16
 
+/* A CPU's work-group is one work-item, whose vectors fill its SIMD and which streams its memory; a
+ * GPU's are 64. */
+#ifdef NIB_CPU
+#define LANES 1
+#else
+#define LANES 64
+#endif
+
+/* Functions of a kernel's inner loop, whose constant arguments make loops straight. */
+#define NIB_INLINE static inline __attribute__((always_inline))
+
 /* a * b + c, in one rounding or in two: either is within the bound, and exact where integers are. */
-#ifdef FP_FAST_FMAF
+#if defined(FP_FAST_FMAF) || defined(__FMA__) /* clang for x86 */
 #define NIB_MAD(a, b, c) fma(a, b, c)
 #else
 #define NIB_MAD(a, b, c) ((a) * (b) + (c))
@@ -61,12 +72,12 @@ NIB_FN float16 nib_centre_16(__global const uchar *weights, nib_args a, nib_i64 
 
 NIB_FN float16 nib_scale_16(__global const uchar *weights, nib_args a, nib_i64 cell)
 {
-    return vload16(cell, (__global const float *)(weights + a.p.scales_at));
+    return ((__global const float16 *)(weights + a.p.scales_at))[cell];
 }
 
 NIB_FN float16 nib_min_16(__global const uchar *weights, nib_args a, nib_i64 cell)
 {
-    return vload16(cell, (__global const float *)(weights + a.p.offsets_at));
+    return ((__global const float16 *)(weights + a.p.offsets_at))[cell];
 }
 
 /* The field at `shift` of 16 words, less its centre. */
