@@ -19,10 +19,13 @@
     X(clGetDeviceIDs)                                                                              \
     X(clGetDeviceInfo)                                                                             \
     X(clCreateContext)                                                                             \
+    X(clRetainContext)                                                                             \
     X(clReleaseContext)                                                                            \
+    X(clGetContextInfo)                                                                            \
     X(clCreateCommandQueue)                                                                        \
     X(clRetainCommandQueue)                                                                        \
     X(clReleaseCommandQueue)                                                                       \
+    X(clGetCommandQueueInfo)                                                                       \
     X(clCreateBuffer)                                                                              \
     X(clReleaseMemObject)                                                                          \
     X(clEnqueueReadBuffer)                                                                         \
@@ -38,6 +41,8 @@
     X(clGetKernelWorkGroupInfo)                                                                    \
     X(clSetKernelArg)                                                                              \
     X(clEnqueueNDRangeKernel)                                                                      \
+    X(clEnqueueBarrierWithWaitList)                                                                \
+    X(clEnqueueMarkerWithWaitList)                                                                 \
     X(clFlush)                                                                                     \
     X(clFinish)
 
