@@ -1,6 +1,6 @@
 #!/bin/sh
 # opencl_lanes.sh TEST_MATMUL - walks the matmuls of opencl:0 with a GPU's work-groups: 64 lanes where a
-# CPU's have one (LANES in kernels/opencl/product.h).
+# CPU's have one (NIB_LANES in kernels/opencl/product.h).
 set -eu
 walk=$1
 here=$(cd "$(dirname "$0")/.." && pwd)

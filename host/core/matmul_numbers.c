@@ -71,8 +71,9 @@ static nib_status check_types(const nib_matmul_desc *d)
         return NIB_FAIL(NIB_E_ARGUMENT, "desc.x_type is %d (%s); it must be %s", (int)d->x_type,
                         nib_dtype_name(d->x_type),
                         d->acts == NIB_ACTS_CODES ? "I8 for codes" : "F32, F16 or BF16");
-    NIB_TRY(nib_check_type("desc.y_type", d->y_type));
-    return d->bias_type == NIB_DTYPE_NONE ? NIB_OK : nib_check_type("desc.bias_type", d->bias_type);
+    NIB_TRY(nib_request_type("desc.y_type", d->y_type));
+    return d->bias_type == NIB_DTYPE_NONE ? NIB_OK
+                                          : nib_request_type("desc.bias_type", d->bias_type);
 }
 
 static nib_status check_flags(const nib_matmul_desc *d)

@@ -44,6 +44,9 @@ static const nib_kernel kernels[] = {
                    .from_m = from,                                                                 \
                    .to_m = to,                                                                     \
                    .error_class = NIB_ERROR_##class})
+#define NIB_KERNEL_OF(ID, row, module, needs, first, second)                                       \
+    ROW(QUANTIZE_BLOCKS, row, NIB_ANY, needs, .blocks = NIB_BIT(NIB_BLOCK_##ID),                   \
+        .launch = {first, second})
 #include "opencl_kernels.def"
 };
 
@@ -51,6 +54,7 @@ static const nib_opencl_module modules[] = {
 #define NIB_KERNEL(OP, name, module, ...) NIB_MODULE_##module,
 #define NIB_PACKER(name, module, ...) NIB_MODULE_##module,
 #define NIB_MATMUL(name, module, ...) NIB_MODULE_##module,
+#define NIB_KERNEL_OF(ID, name, module, ...) NIB_MODULE_##module,
 #include "opencl_kernels.def"
 };
 

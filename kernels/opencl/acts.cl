@@ -62,7 +62,7 @@ NIB_FN void nib_prepare_floats(__global const uchar *x, __global uchar *out, nib
                                nib_i32 lane)
 {
     nib_i64 cols = m < a.p.m ? a.cols : 0;
-    for (nib_i64 k = 8 * lane; k < a.p.pack_cols; k += 8 * LANES) {
+    for (nib_i64 k = 8 * lane; k < a.p.pack_cols; k += 8 * NIB_LANES) {
         nib_i32 count = (nib_i32)min((nib_i64)8, cols - k);
         float8 value = 0.0f;
         if (count > 0) value = nib_load_8(x, a.x_type, m * a.p.x_pitch + k, count);
@@ -77,12 +77,12 @@ NIB_FN nib_extent nib_row_extent(__global const uchar *x, nib_args a, nib_i64 m,
 {
     nib_extent e = nib_extent_none();
     nib_i64 cols = m < a.p.m && a.p.acts != NIB_A_CODES ? a.cols : 0;
-    for (nib_i64 k = 8 * lane; k < cols; k += 8 * LANES) {
+    for (nib_i64 k = 8 * lane; k < cols; k += 8 * NIB_LANES) {
         nib_i32 count = nib_octet_count(k, cols);
         e = nib_extent_add_8(e, a, nib_load_8(x, a.x_type, m * a.p.x_pitch + k, count), count);
     }
     shared[lane] = e;
-    for (nib_i32 stride = LANES / 2; stride > 0; stride /= 2) {
+    for (nib_i32 stride = NIB_LANES / 2; stride > 0; stride /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
         if (lane < stride) shared[lane] = nib_extent_join(shared[lane], shared[lane + stride]);
     }
@@ -90,10 +90,10 @@ NIB_FN nib_extent nib_row_extent(__global const uchar *x, nib_args a, nib_i64 m,
     return shared[0];
 }
 
-NIB_KERNEL(acts_rows, LANES)
+NIB_KERNEL(acts_rows, NIB_LANES)
 {
     NIB_ENTER;
-    __local nib_extent shared[LANES];
+    __local nib_extent shared[NIB_LANES];
     nib_i64 m = get_group_id(0);
     nib_i32 lane = (nib_i32)get_local_id(0), real = m < a.p.m && a.cols > 0;
     nib_extent e = nib_row_extent(x, a, m, lane, shared);
@@ -105,7 +105,7 @@ NIB_KERNEL(acts_rows, LANES)
     nib_cell c = nib_acts_given(0.0f, 0);
     if (real) c = nib_row_cell(scales, offsets, a, m, e, &scale);
     __global char *to = (__global char *)out + m * a.p.pack_cols;
-    for (nib_i64 k = 8 * lane; k < a.p.pack_cols; k += 8 * LANES)
+    for (nib_i64 k = 8 * lane; k < a.p.pack_cols; k += 8 * NIB_LANES)
         nib_store_codes(to + k, nib_octet_count(k, a.p.pack_cols),
                         real ? nib_codes_8(x, a, m, k, c, e.nonfinite) : (char8)0);
     if (lane == 0) {
@@ -115,7 +115,7 @@ NIB_KERNEL(acts_rows, LANES)
     if (a.offset == NIB_O_NONE) return;
     barrier(CLK_GLOBAL_MEM_FENCE);
     __global int *sums = (__global int *)(out + NIB_X_SUMS_AT(a)) + m * a.scale_cols;
-    for (nib_i64 g = lane; g < a.scale_cols; g += LANES) {
+    for (nib_i64 g = lane; g < a.scale_cols; g += NIB_LANES) {
         int sum = 0;
         for (nib_i64 k = g * a.group; k < min(a.cols, (g + 1) * a.group); k++) sum += to[k];
         sums[g] = sum;

@@ -13,9 +13,9 @@
 #include "product.h"
 
 #define CHUNK 1024
-#define PITCH (PANEL + 1) /* so that lanes that store 16 sums meet no bank twice */
+#define PITCH (NIB_PANEL + 1) /* so that lanes that store 16 sums meet no bank twice */
 #define TOKENS 4
-#define SHARED(tokens) ((tokens) * (LANES * PITCH > CHUNK ? LANES * PITCH : CHUNK))
+#define SHARED(tokens) ((tokens) * (NIB_LANES * PITCH > CHUNK ? NIB_LANES * PITCH : CHUNK))
 
 /* part[t] += the products of 8 columns of 16 rows with x[t]. */
 NIB_INLINE void nib_multiply_8(__global const uint *words, const nib_i32 bits, float16 centre,
@@ -44,7 +44,7 @@ NIB_INLINE nib_group_16 nib_enter_group(__global const uchar *weights, nib_args 
                                         nib_i64 k)
 {
     nib_group_16 group;
-    nib_i64 g = nib_group_of(a, k), cell = panel * a.scale_cols + g;
+    nib_i64 g = nib_scale_col(a, k), cell = panel * a.scale_cols + g;
     group.edge = g + 1 == a.scale_cols ? a.p.pack_cols : (g + 1) * a.group;
     group.centre = nib_centre_16(weights, a, cell);
     group.scale = nib_scale_16(weights, a, cell);
@@ -74,14 +74,15 @@ NIB_INLINE void nib_add_chunk(__global const uchar *weights, nib_args a, nib_i64
                               nib_i64 start, nib_i32 count, const nib_i32 bits, nib_i32 lane,
                               __local const float *x, float16 *sum, const nib_i32 tokens)
 {
-    __global const uint *words = nib_words(weights, a, panel) + start / 8 * (bits * PANEL / 4);
+    __global const uint *words = nib_words(weights, a, panel) + start / 8 * (bits * NIB_PANEL / 4);
     nib_group_16 group;
     group.edge = 0;
-    for (nib_i32 k = 8 * lane; k < count; k += 8 * LANES) {
+    for (nib_i32 k = 8 * lane; k < count; k += 8 * NIB_LANES) {
         float16 part[TOKENS];
         if (start + k >= group.edge) group = nib_enter_group(weights, a, panel, start + k);
         for (nib_i32 t = 0; t < tokens; t++) part[t] = 0.0f;
-        nib_multiply_8(words + k / 8 * (bits * PANEL / 4), bits, group.centre, x + k, part, tokens);
+        nib_multiply_8(words + k / 8 * (bits * NIB_PANEL / 4), bits, group.centre, x + k, part,
+                       tokens);
         nib_add_8(a, group, part, x + k, sum, tokens);
     }
 }
@@ -93,13 +94,14 @@ NIB_INLINE void nib_end_few(__global const uchar *x, __global const uchar *weigh
                             const nib_i32 tokens)
 {
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (nib_i32 t = 0; t < tokens; t++) vstore16(sum[t], 0, shared + (t * LANES + lane) * PITCH);
+    for (nib_i32 t = 0; t < tokens; t++)
+        vstore16(sum[t], 0, shared + (t * NIB_LANES + lane) * PITCH);
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (nib_i32 i = lane; i < PANEL * tokens; i += LANES) {
-        nib_i32 t = i / PANEL, r = i % PANEL;
-        __local const float *part = shared + t * LANES * PITCH + r;
+    for (nib_i32 i = lane; i < NIB_PANEL * tokens; i += NIB_LANES) {
+        nib_i32 t = i / NIB_PANEL, r = i % NIB_PANEL;
+        __local const float *part = shared + t * NIB_LANES * PITCH + r;
         float total = part[0];
-        for (nib_i32 l = 1; l < LANES; l++) {
+        for (nib_i32 l = 1; l < NIB_LANES; l++) {
             float next = part[l * PITCH];
             total = nib_is_exact(a) ? as_float(as_int(total) + as_int(next)) : total + next;
         }
@@ -113,7 +115,7 @@ NIB_INLINE void nib_few(__global const uchar *x, __global const uchar *weights,
                         __local float *shared, const nib_i32 tokens)
 {
     nib_i32 lane = (nib_i32)get_local_id(0);
-    nib_i64 panels = (a.rows + PANEL - 1) / PANEL, item = get_group_id(0);
+    nib_i64 panels = (a.rows + NIB_PANEL - 1) / NIB_PANEL, item = get_group_id(0);
     nib_i64 block = nib_quotient(item, panels), panel = item - block * panels, m = block * tokens;
     float16 sum[TOKENS];
     for (nib_i32 t = 0; t < tokens; t++) sum[t] = 0.0f;
@@ -121,24 +123,24 @@ NIB_INLINE void nib_few(__global const uchar *x, __global const uchar *weights,
         nib_i32 count = (nib_i32)min((nib_i64)CHUNK, a.p.pack_cols - start);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (nib_i32 t = 0; t < tokens; t++)
-            for (nib_i32 k = 8 * lane; k < count; k += 8 * LANES)
+            for (nib_i32 k = 8 * lane; k < count; k += 8 * NIB_LANES)
                 vstore8(nib_x_8(x, a, m + t, start + k), 0, shared + t * CHUNK + k);
         barrier(CLK_LOCAL_MEM_FENCE);
         if (a.p.pack_bits == 4)
             nib_add_chunk(weights, a, panel, start, count, 4, lane, shared, sum, tokens);
         else nib_add_chunk(weights, a, panel, start, count, 8, lane, shared, sum, tokens);
     }
-    nib_end_few(x, weights, bias, y, a, m, panel * PANEL, shared, lane, sum, tokens);
+    nib_end_few(x, weights, bias, y, a, m, panel * NIB_PANEL, shared, lane, sum, tokens);
 }
 
-NIB_KERNEL(matmul_few_1, LANES)
+NIB_KERNEL(matmul_few_1, NIB_LANES)
 {
     NIB_ENTER;
     __local float shared[SHARED(1)];
     nib_few(x, codes, offsets, y, a, shared, 1);
 }
 
-NIB_KERNEL(matmul_few_4, LANES)
+NIB_KERNEL(matmul_few_4, NIB_LANES)
 {
     NIB_ENTER;
     __local float shared[SHARED(4)];

@@ -21,16 +21,16 @@
 #define TILE_N 64
 #define TILE_M 64
 #define STEP 32
-#define PARTS (64 / LANES)   /* of a lane */
-#define X_PITCH (TILE_M + 1) /* lanes that store columns of x meet no bank twice */
+#define PARTS (64 / NIB_LANES) /* of a lane */
+#define X_PITCH (TILE_M + 1)   /* lanes that store columns of x meet no bank twice */
 
 /* Part -> 4 rows of W and 8 columns. */
 NIB_INLINE void nib_stage_weights(__global const uchar *weights, nib_args a, nib_i64 n, nib_i64 k,
                                   nib_i32 share, __local float *w)
 {
-    nib_i32 r = share % (TILE_N / 4) * 4, c = share / (TILE_N / 4) * 8, in_panel = r % PANEL;
-    nib_i64 panel = (n + r) / PANEL, g = nib_group_of(a, k + c);
-    nib_i64 cell = (panel * a.scale_cols + g) * PANEL + in_panel;
+    nib_i32 r = share % (TILE_N / 4) * 4, c = share / (TILE_N / 4) * 8, in_panel = r % NIB_PANEL;
+    nib_i64 panel = (n + r) / NIB_PANEL, g = nib_scale_col(a, k + c);
+    nib_i64 cell = (panel * a.scale_cols + g) * NIB_PANEL + in_panel;
     __global const uint *words = nib_words(weights, a, panel) + in_panel;
     float4 scale = vload4(0, (__global const float *)(weights + a.p.scales_at) + cell);
     float4 least = 0.0f, centre;
@@ -42,9 +42,9 @@ NIB_INLINE void nib_stage_weights(__global const uchar *weights, nib_args a, nib
         least = vload4(0, (__global const float *)(weights + a.p.offsets_at) + cell);
     }
     if (nib_is_exact(a)) scale = 1.0f;
-    words += (k + c) / 8 * (a.p.pack_bits * PANEL / 4);
+    words += (k + c) / 8 * (a.p.pack_bits * NIB_PANEL / 4);
     uint4 low = vload4(0, words), high = low;
-    if (a.p.pack_bits == 8) high = vload4(0, words + PANEL);
+    if (a.p.pack_bits == 8) high = vload4(0, words + NIB_PANEL);
     for (nib_i32 i = 0; i < 8; i++) {
         float4 value = a.p.pack_bits == 4
                            ? NIB_FIELD(4, low, nib_shift_of(i), 0xfu, centre)
@@ -56,7 +56,7 @@ NIB_INLINE void nib_stage_weights(__global const uchar *weights, nib_args a, nib
 NIB_INLINE void nib_stage_x(__global const uchar *x, nib_args a, nib_i64 m, nib_i64 k, nib_i32 lane,
                             __local float *to)
 {
-    for (nib_i32 i = lane; i < TILE_M * STEP / 8; i += LANES) {
+    for (nib_i32 i = lane; i < TILE_M * STEP / 8; i += NIB_LANES) {
         nib_i32 row = i / (STEP / 8), c = i % (STEP / 8) * 8;
         float some[8];
         vstore8(nib_x_8(x, a, m + row, k + c), 0, some);
@@ -85,14 +85,14 @@ NIB_INLINE void nib_store_part(__global const uchar *x, __global const uchar *we
                                nib_i64 n, const float16 *sum)
 {
     for (nib_i32 i = 0; i < 4 && m + i < a.p.m; i++) {
-        float some[PANEL];
+        float some[NIB_PANEL];
         vstore16(sum[i], 0, some);
-        for (nib_i32 r = 0; r < PANEL && n + r < a.rows; r++)
+        for (nib_i32 r = 0; r < NIB_PANEL && n + r < a.rows; r++)
             nib_finish(x, weights, bias, y, a, m + i, n + r, some[r]);
     }
 }
 
-NIB_KERNEL(matmul_tiles, LANES)
+NIB_KERNEL(matmul_tiles, NIB_LANES)
 {
     NIB_ENTER;
     __local float w[STEP * TILE_N], xs[STEP * X_PITCH];
@@ -104,17 +104,18 @@ NIB_KERNEL(matmul_tiles, LANES)
         for (nib_i32 i = 0; i < 4; i++) sum[p][i] = 0.0f;
     for (nib_i64 k = 0; k < a.p.pack_cols; k += STEP) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (nib_i32 p = 0; p < PARTS; p++) nib_stage_weights(codes, a, n, k, lane + p * LANES, w);
+        for (nib_i32 p = 0; p < PARTS; p++)
+            nib_stage_weights(codes, a, n, k, lane + p * NIB_LANES, w);
         nib_stage_x(x, a, block * TILE_M, k, lane, xs);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (nib_i32 p = 0; p < PARTS; p++) {
-            nib_i32 at = lane + p * LANES;
-            nib_multiply_step(w + at % 4 * PANEL, xs + at / 4 * 4, exact, sum[p]);
+            nib_i32 at = lane + p * NIB_LANES;
+            nib_multiply_step(w + at % 4 * NIB_PANEL, xs + at / 4 * 4, exact, sum[p]);
         }
     }
     for (nib_i32 p = 0; p < PARTS; p++) {
-        nib_i32 at = lane + p * LANES;
-        nib_store_part(x, codes, offsets, y, a, block * TILE_M + at / 4 * 4, n + at % 4 * PANEL,
+        nib_i32 at = lane + p * NIB_LANES;
+        nib_store_part(x, codes, offsets, y, a, block * TILE_M + at / 4 * 4, n + at % 4 * NIB_PANEL,
                        sum[p]);
     }
 }

@@ -38,19 +38,19 @@ NIB_FN uint nib_word(uint4 field)
 NIB_KERNEL(pack_panels, 64)
 {
     NIB_ENTER;
-    nib_i64 n = get_global_id(0), panel = n / PANEL, row = n % PANEL;
+    nib_i64 n = get_global_id(0), panel = n / NIB_PANEL, row = n % NIB_PANEL;
     __global uint *words = (__global uint *)nib_words(y, a, panel) + row;
     for (nib_i64 k = 0; k < a.p.pack_cols; k += 8) {
         uint8 field = nib_fields(codes, a, n, k);
         if (a.p.pack_bits == 4) {
-            words[k / 8 * PANEL] = nib_word(field.lo) | nib_word(field.hi) << 4;
+            words[k / 8 * NIB_PANEL] = nib_word(field.lo) | nib_word(field.hi) << 4;
         } else {
-            words[k / 4 * PANEL] = nib_word(field.lo);
-            words[k / 4 * PANEL + PANEL] = nib_word(field.hi);
+            words[k / 4 * NIB_PANEL] = nib_word(field.lo);
+            words[k / 4 * NIB_PANEL + NIB_PANEL] = nib_word(field.hi);
         }
     }
     for (nib_i64 g = 0; g < a.scale_cols; g++)
-        nib_pack_cell(scales, offsets, y, a, n, g, (panel * a.scale_cols + g) * PANEL + row);
+        nib_pack_cell(scales, offsets, y, a, n, g, (panel * a.scale_cols + g) * NIB_PANEL + row);
 }
 
 NIB_KERNEL(pack_plain, 64)

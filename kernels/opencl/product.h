@@ -18,14 +18,14 @@
 #include "../common/acts.h"
 #include "octet.h"
 
-#define PANEL 16
+#define NIB_PANEL 16
 
 /* A CPU's work-group is one work-item, whose vectors fill its SIMD and which streams its memory; a
  * GPU's are 64. */
 #ifdef NIB_CPU
-#define LANES 1
+#define NIB_LANES 1
 #else
-#define LANES 64
+#define NIB_LANES 64
 #endif
 
 /* Functions of a kernel's inner loop, whose constant arguments make loops straight. */
@@ -51,11 +51,12 @@ NIB_FN nib_i32 nib_is_exact(nib_args a)
 
 NIB_FN __global const uint *nib_words(__global const uchar *weights, nib_args a, nib_i64 panel)
 {
-    return (__global const uint *)(weights + panel * a.p.pack_cols * (a.p.pack_bits * PANEL / 8));
+    return (__global const uint *)(weights +
+                                   panel * a.p.pack_cols * (a.p.pack_bits * NIB_PANEL / 8));
 }
 
 /* The group of column k; the last for columns behind K. */
-NIB_FN nib_i64 nib_group_of(nib_args a, nib_i64 k)
+NIB_FN nib_i64 nib_scale_col(nib_args a, nib_i64 k)
 {
     return a.scale_cols == 1 ? 0 : min(nib_quotient(k, a.group), a.scale_cols - 1);
 }

@@ -70,6 +70,7 @@ struct State {
     std::map<std::string, long> calls;
     std::map<Stream *, std::unique_ptr<Stream>> streams;
     std::map<Module *, std::unique_ptr<Module>> modules;
+    std::map<void *, size_t> shared_limit; // function -> dynamic shared memory it asked for
     std::deque<Context> others;
     bool faulted[DEVICES] = {};
     long launches = 0;
@@ -124,6 +125,7 @@ struct Launch {
     nib_spans spans;
     nib_args args;
     nib_i64 items;
+    size_t shared_bytes; // dynamic shared memory
     static void enter(void *p)
     {
         Launch *l = static_cast<Launch *>(p);
@@ -137,7 +139,7 @@ void run_kernel(Launch launch, CUdevice device, dim3 grid, dim3 block, const cha
         if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches))
             throw emu::Failure("planted fault");
         emu::options.seed = number("CUDA_HOST_SEED", 1) + size_t(state.launches);
-        emu::launch(grid, block, 0, Launch::enter, &launch, emu::Where{name, 0});
+        emu::launch(grid, block, launch.shared_bytes, Launch::enter, &launch, emu::Where{name, 0});
     } catch (const emu::Failure &failure) {
         std::fprintf(stderr, "cuda-host: %s: %s\n", name, failure.what());
         state.faulted[device] = true;
@@ -348,16 +350,28 @@ API CUresult cuModuleGetFunction(void **function, Module *, const char *name)
     return *function ? SUCCESS : NOT_FOUND;
 }
 
+// More than 48 KiB of dynamic shared memory must be asked for; a GPU of sm_90 has 227 KiB for a block.
+API CUresult cuFuncSetAttribute(void *function, int attribute, int value)
+{
+    BEGIN(true);
+    if (attribute != 8 || value < 0 || value > 227 * 1024) return INVALID_VALUE;
+    return state.shared_limit[function] = size_t(value), SUCCESS;
+}
+
 API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                             unsigned by, unsigned bz, unsigned shared_bytes, Stream *stream,
                             void **params, void **extra)
 {
     BEGIN(true);
+    auto asked = state.shared_limit.find(function);
+    size_t limit = asked == state.shared_limit.end() || asked->second < 48 * 1024 ? 48 * 1024
+                                                                                 : asked->second;
     if (stream->context != current.back() || !gx || gy != 1 || gz != 1 || by != 1 || bz != 1 ||
-        bx > 1024 || shared_bytes || extra)
+        bx > 1024 || shared_bytes > limit || extra)
         return INVALID_VALUE;
     Launch launch = {reinterpret_cast<Kernel *>(function), *static_cast<nib_spans *>(params[0]),
-                     *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2])};
+                     *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2]),
+                     shared_bytes};
     Dl_info info;
     const char *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "?";
     CUdevice device = stream->context->device;
