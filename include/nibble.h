@@ -248,6 +248,9 @@ typedef struct nib_stream nib_stream; /* an ordered queue of work on one context
 typedef struct nib_options {
     size_t size;     /* sizeof(nib_options); later versions may add fields */
     int32_t threads; /* cpu: 0 = one per core, 1 = the calling thread only */
+    void *native;    /* opencl: the caller's own cl_context, which holds the device and is retained
+                        until nib_close; NULL: a new one. Elsewhere NULL: cuda uses the caller's
+                        current context */
 } nib_options;
 
 /* Opens "auto" (the best device for quantizing), "cpu", "ref", "opencl:N" or "cuda:N". `options`
@@ -257,15 +260,25 @@ NIB_API nib_status nib_open(const char *device, const nib_options *options, nib_
 NIB_API void nib_close(nib_ctx *ctx);
 /* The device's own name ("cpu", "opencl:0") and description. Valid until nib_close. */
 NIB_API const nib_device_info *nib_ctx_device(const nib_ctx *ctx);
+/* The cl_context or CUcontext that the context works in, borrowed; NULL on `cpu` and `ref`. */
+NIB_API void *nib_ctx_native(const nib_ctx *ctx);
 
 /* A new stream; the caller closes it (NULL is fine), which waits for its work. On `cpu` and `ref` a
  * call returns when its work is done; elsewhere work is asynchronous until nib_sync. */
 NIB_API nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret);
 NIB_API void nib_stream_close(nib_stream *stream);
 /* A stream over the caller's own queue: a CUstream or cudaStream_t of the context's device, or a
- * cl_command_queue of the cl_context that the caller's memory belongs to. It stays the caller's, and
- * must outlive the stream; closing does not wait. E_ARGUMENT on `cpu` and `ref`. */
+ * cl_command_queue, in-order and of the context's own cl_context (nib_options.native,
+ * nib_ctx_native). It stays the caller's, and must outlive the stream; closing does not wait.
+ * E_ARGUMENT on `cpu` and `ref`, and for another queue of OpenCL. */
 NIB_API nib_status nib_stream_wrap(nib_ctx *ctx, void *native, nib_stream **stream_ret);
+/* What the stream does from now on waits for `count` events: opencl: cl_event of its cl_context,
+ * which the caller may release at once. The calling thread does not wait. On `cpu` and `ref` there
+ * are no events: count must be 0. cuda: E_UNSUPPORTED; use the CUDA stream itself. */
+NIB_API nib_status nib_stream_wait(nib_stream *stream, void *const *events, size_t count);
+/* An event that is complete when all that the stream was given is: opencl: a cl_event, which the
+ * caller releases. NULL on `cpu` and `ref`, where it is done already. cuda: E_UNSUPPORTED. */
+NIB_API nib_status nib_stream_mark(nib_stream *stream, void **event_ret);
 /* Waits for all work of the stream and returns its first asynchronous failure. */
 NIB_API nib_status nib_sync(nib_stream *stream);
 

@@ -37,7 +37,8 @@ typedef enum nib_op {
 #define NIB_PACKS(X)                                                                               \
     X(PLAIN, "plain", 1, 1, 8, 4, 1)                                                               \
     X(FRAGMENTS, "fragments", 128, 128, 4, 0, 0)                                                    \
-    X(FRAGMENTS_SUMS, "fragments_sums", 128, 128, 4, 0, 1)
+    X(FRAGMENTS_SUMS, "fragments_sums", 128, 128, 4, 0, 1)                                        \
+    X(CL_PANEL, "panel", 64, 32, 4, 4, 0)
 
 typedef enum nib_pack {
     NIB_PACK_NONE,

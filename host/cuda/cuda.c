@@ -284,6 +284,8 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     return status;
 }
 
+static void *native(void *impl) { return ((cuda_device *)impl)->context; }
+
 static uint32_t features(void *impl)
 {
     (void)impl;
@@ -435,6 +437,7 @@ const nib_backend nib_backend_cuda = {
     .open = open_device,
     .close = close_device,
     .features = features,
+    .native = native,
     .stream_open = stream_open,
     .stream_close = stream_close,
     .sync = sync,
