@@ -114,6 +114,17 @@ static void say(bench *b, const char *format, const char *what, long long m)
     if (b->spec->progress) b->spec->progress(words);
 }
 
+static int vendor_arms(const bench_operands *operands, nib_ctx *ctx, size_t device,
+                       bench_arms *arms)
+{
+    const char *name = nib_ctx_device(ctx)->name;
+    if (!strncmp(name, "cuda:", 5)) return bench_cublas_arms(operands, ctx, device, arms);
+    if (strcmp(name, "cpu"))
+        return bench_note(operands->b, name, "no vendor's product is measured on this device");
+    TRY(bench_openblas_arms(operands, device, arms));
+    return bench_onednn_arms(operands, device, arms);
+}
+
 static int shape_arms(bench *b, const bench_operands *operands, nib_ctx *const *devices,
                       bench_arms *arms)
 {
@@ -124,14 +135,7 @@ static int shape_arms(bench *b, const bench_operands *operands, nib_ctx *const *
             continue;
         }
         TRY(bench_nibble_arms(operands, devices[d], d, arms));
-        const char *name = nib_ctx_device(devices[d])->name;
-        if (!spec->vendors) continue;
-        if (strcmp(name, "cpu")) {
-            TRY(bench_note(b, name, "no vendor's product is measured on this device"));
-            continue;
-        }
-        TRY(bench_openblas_arms(operands, d, arms));
-        TRY(bench_onednn_arms(operands, d, arms));
+        if (spec->vendors) TRY(vendor_arms(operands, devices[d], d, arms));
     }
     return 0;
 }
@@ -184,7 +188,10 @@ static int run_all(bench *b, nib_ctx **devices)
     for (size_t d = 0; d < b->result->device_count; d++)
         bench_clocks(&b->result->devices[d], b->result->devices[d].after);
     bench_bounds(b->result);
-    return 0;
+    const bench_result *r = b->result;
+    if (r->count) return 0;
+    return bench_fail(b, 2, "nothing to measure: %s",
+                      r->skip_count ? r->skips[0].why : "no device");
 }
 
 /* Four times the last-level cache, which a virtual machine may have named too small. */

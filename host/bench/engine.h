@@ -90,6 +90,12 @@ int bench_floats(bench *b, const void *from, nib_dtype type, int64_t count, floa
 int bench_quantize_rows(bench *b, nib_stream *stream, nib_dtype type, const void *x, int64_t rows,
                         int64_t cols, int8_t *codes, float *scales);
 size_t bench_type_bytes(nib_dtype type);
+/* x [max_m][k] and w [n][k] in a 16-bit type, or as int8 codes; the caller frees both, also after a
+ * failure. And one row of such a matrix as numbers. */
+int bench_plain_operands(const bench_operands *operands, nib_dtype type, void **x_ret,
+                         void **w_ret);
+int bench_numbers(bench *b, const void *rows, nib_dtype type, int64_t row, int64_t cols,
+                  double *to);
 
 /* ---- the check: oracle.c ---- */
 
@@ -116,6 +122,8 @@ int bench_nibble_arms(const bench_operands *operands, nib_ctx *ctx, size_t devic
                       bench_arms *arms);
 int bench_openblas_arms(const bench_operands *operands, size_t device, bench_arms *arms);
 int bench_onednn_arms(const bench_operands *operands, size_t device, bench_arms *arms);
+int bench_cublas_arms(const bench_operands *operands, nib_ctx *ctx, size_t device,
+                      bench_arms *arms);
 
 /* ---- quantize and dequantize: codec.c ---- */
 

@@ -86,7 +86,6 @@ typedef struct dnnl_arm {
     library *lib;
     const format *format;
     void *x, *w, *y; /* plain; w [n][k] */
-    float *scales;   /* of int8: the oracle's codes need none, the quantizer makes them */
     void *packed[256];
     void *packed_memory[256], *x_memory, *y_memory, *primitive;
     int64_t m;
@@ -274,23 +273,6 @@ static int wait(bench_arm *arm)
 
 /* ---- the check ---- */
 
-/* One row of x or w as numbers. */
-static int numbers(bench_arm *arm, const void *rows, int64_t row, double *to)
-{
-    dnnl_arm *a = arm->self;
-    int64_t k = arm->record.shape.k;
-    if (a->format->x_nib == NIB_I8) {
-        for (int64_t i = 0; i < k; i++) to[i] = ((const int8_t *)rows)[row * k + i];
-        return 0;
-    }
-    float *floats = bench_memory(arm->b, (size_t)k * sizeof *floats);
-    if (!floats) return 4;
-    int code = bench_floats(arm->b, (const uint16_t *)rows + row * k, a->format->x_nib, k, floats);
-    for (int64_t i = 0; i < k; i++) to[i] = (double)floats[i];
-    free(floats);
-    return code;
-}
-
 static int check(bench_arm *arm)
 {
     dnnl_arm *a = arm->self;
@@ -298,10 +280,11 @@ static int check(bench_arm *arm)
     int64_t n = arm->record.shape.n, k = arm->record.shape.k;
     const void *rows[BENCH_SAMPLES] = {0};
     int code = bench_oracle_make(arm->b, a->m, n, k, &o);
-    for (int64_t i = 0; i < o.n_count && !code; i++) code = numbers(arm, a->w, o.n[i], o.w + i * k);
+    for (int64_t i = 0; i < o.n_count && !code; i++)
+        code = bench_numbers(arm->b, a->w, a->format->x_nib, o.n[i], k, o.w + i * k);
     for (int64_t i = 0; i < o.m_count && !code; i++) {
         rows[i] = (const char *)a->y + (size_t)(o.m[i] * n) * bench_type_bytes(a->format->y_nib);
-        code = numbers(arm, a->x, o.m[i], o.x + i * k);
+        code = bench_numbers(arm->b, a->x, a->format->x_nib, o.m[i], k, o.x + i * k);
     }
     if (!code) code = bench_oracle_check(arm->b, &arm->record, &o, rows, a->format->y_nib);
     bench_oracle_free(&o);
@@ -312,7 +295,7 @@ static void close(bench_arm *arm)
 {
     dnnl_arm *a = arm->self;
     drop(a);
-    free(a->x), free(a->w), free(a->y), free(a->scales);
+    free(a->x), free(a->w), free(a->y);
     free(a);
 }
 
@@ -335,22 +318,10 @@ static int supported(library *lib, const format *f)
 static int fill(bench_arm *arm)
 {
     dnnl_arm *a = arm->self;
-    bench *b = arm->b;
     const bench_operands *o = a->operands;
-    int64_t n = o->shape->n, k = o->shape->k;
-    a->y = bench_memory(b, (size_t)(o->max_m * n) * bench_type_bytes(a->format->y_nib));
-    if (!a->y) return 4;
-    if (a->format->x_nib != NIB_I8) {
-        a->x = bench_convert(b, o->x, o->max_m * k, a->format->x_nib);
-        a->w = a->x ? bench_convert(b, o->w, n * k, a->format->x_nib) : NULL;
-        return a->w ? 0 : 4;
-    }
-    a->x = bench_memory(b, (size_t)(o->max_m * k));
-    a->w = bench_memory(b, (size_t)(n * k));
-    a->scales = bench_memory(b, (size_t)n * sizeof *a->scales);
-    if (!a->x || !a->w || !a->scales) return 4;
-    memcpy(a->x, o->x_codes, (size_t)(o->max_m * k));
-    return bench_quantize_rows(b, b->cpu_stream, NIB_F32, o->w, n, k, a->w, a->scales);
+    size_t size = bench_type_bytes(a->format->y_nib);
+    a->y = bench_memory(arm->b, (size_t)(o->max_m * o->shape->n) * size);
+    return a->y ? bench_plain_operands(o, a->format->x_nib, &a->x, &a->w) : 4;
 }
 
 int bench_onednn_arms(const bench_operands *o, size_t device, bench_arms *arms)

@@ -110,3 +110,38 @@ void bench_operands_free(bench_operands *o)
 {
     free(o->w), free(o->x), free(o->x_codes), free(o->x_scales);
 }
+
+/* ---- for vendors ---- */
+
+int bench_plain_operands(const bench_operands *o, nib_dtype type, void **x_ret, void **w_ret)
+{
+    bench *b = o->b;
+    int64_t n = o->shape->n, k = o->shape->k;
+    if (type != NIB_I8) {
+        *x_ret = bench_convert(b, o->x, o->max_m * k, type);
+        *w_ret = *x_ret ? bench_convert(b, o->w, n * k, type) : NULL;
+        return *w_ret ? 0 : 4;
+    }
+    *x_ret = bench_memory(b, (size_t)(o->max_m * k));
+    *w_ret = bench_memory(b, (size_t)(n * k));
+    float *scales = bench_memory(b, (size_t)n * sizeof *scales);
+    int code = *x_ret && *w_ret && scales ? 0 : 4;
+    if (!code) memcpy(*x_ret, o->x_codes, (size_t)(o->max_m * k));
+    if (!code) code = bench_quantize_rows(b, b->cpu_stream, NIB_F32, o->w, n, k, *w_ret, scales);
+    free(scales);
+    return code;
+}
+
+int bench_numbers(bench *b, const void *rows, nib_dtype type, int64_t row, int64_t cols, double *to)
+{
+    if (type == NIB_I8) {
+        for (int64_t i = 0; i < cols; i++) to[i] = ((const int8_t *)rows)[row * cols + i];
+        return 0;
+    }
+    float *floats = bench_memory(b, (size_t)cols * sizeof *floats);
+    if (!floats) return 4;
+    int code = bench_floats(b, (const uint16_t *)rows + row * cols, type, cols, floats);
+    for (int64_t i = 0; i < cols; i++) to[i] = (double)floats[i];
+    free(floats);
+    return code;
+}
