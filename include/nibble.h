@@ -63,7 +63,7 @@ NIB_API const char *nib_status_name(nib_status status);
 NIB_API const char *nib_status_text(nib_status status);
 
 /* The process exit code that the command gives the status: 0 ok, 1 internal, 2 usage, 3 bad input,
- * 4 memory, 5 input/output or space, 6 device, 7 quality, 130 interrupted. */
+ * 4 memory, 5 input/output or space, 6 device, 7 quality, 8 performance, 130 interrupted. */
 NIB_API int nib_status_exit_code(nib_status status);
 
 /* The calling thread's last failure, one line without a newline, or "" where none. Valid until the

@@ -49,7 +49,7 @@ same_files() { diff -r "$1" "$2"; }
 expect 0 "nibble quantize" "$nibble"
 expect 0 "nibble quantize" "$nibble" --help
 expect 0 "nibble 0." "$nibble" --version
-commands="doctor inspect plan quantize dequantize compare check schemes devices selftest"
+commands="doctor inspect plan quantize dequantize compare check schemes devices selftest bench explain"
 for command in $commands; do
     expect 0 "--help" "$nibble" "$command" --help
     cp out help

@@ -20,7 +20,8 @@ host/opencl      host/core/* include/nibble.h kernels/common/args.h kernels/comm
 host/cuda        host/core/* include/nibble.h kernels/common/args.h kernels/common/probe.h
 host/formats     host/core/internal.h include/*
 host/quantize    host/core/internal.h host/formats/* include/*
-host/cli         include/*
+host/bench       include/*
+host/cli         include/* host/bench/bench.h
 bench            include/*
 '
 

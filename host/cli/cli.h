@@ -4,6 +4,7 @@
 #ifndef NIB_CLI_H
 #define NIB_CLI_H
 
+#include "../../include/nibble_matmul.h"
 #include "../../include/nibble_quantize.h"
 
 #include <jansson.h>
@@ -16,11 +17,13 @@ typedef struct text_list {
     size_t count;
 } text_list;
 
-enum { AS_TEXT, AS_MARKDOWN, AS_CSV, AS_JSON }; /* settings.as */
+enum { AS_TEXT, AS_MARKDOWN, AS_CSV, AS_JSON, AS_LINES }; /* settings.as */
 enum { PROGRESS_AUTO, PROGRESS_LINE, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 enum { OFFSET_ANY, OFFSET_SYMMETRIC, OFFSET_ASYMMETRIC }; /* settings.offset */
 enum { NONFINITE_KEEP = NIB_NONFINITE_SATURATE + 1 };     /* settings.nonfinite */
 enum { DTYPE_SCALE, DTYPE_F16, DTYPE_BF16, DTYPE_F32 };   /* settings.dtype */
+enum { PLAIN_BF16, PLAIN_F16, PLAIN_F32 };                /* settings.plain_type */
+enum { ACTS_OF_SCHEME, ACTS_16, ACTS_8 };                 /* settings.acts */
 enum { MAX_OPERANDS = 2, GROUP_OF_SCHEME = -1, JSON_VERSION = 1 };
 
 typedef struct cli_settings {
@@ -37,6 +40,14 @@ typedef struct cli_settings {
     int offset, format, fallback, nonfinite, dtype;
     int keep_quantized, direct, no_verify, force, dry_run, follow_links;
     int as, progress, quiet, all, tensors, list, help;
+
+    /* bench, explain */
+    const char *model, *m, *plot, *compare;
+    text_list shapes, layers, devices;
+    int64_t parallel, rounds; /* 0: their defaults */
+    uint64_t working_set;
+    double seconds, tolerance;
+    int acts, plain_type, hot, no_vendor;
 } cli_settings;
 
 /* ---- commands: commands.def ---- */
