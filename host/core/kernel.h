@@ -31,7 +31,9 @@ typedef enum nib_op {
  * them draw what lies where.
  *         ID        name       rows and columns are rounded up to, least bits of a code, bytes of a
  *                              scale (0: as stored), sums of each group's codes */
-#define NIB_PACKS(X) X(PLAIN, "plain", 1, 1, 8, 4, 1)
+#define NIB_PACKS(X)                                                                               \
+    X(PLAIN, "plain", 1, 1, 8, 4, 1)                                                               \
+    X(PANEL, "panel", 64, 32, 4, 0, 0)
 
 typedef enum nib_pack {
     NIB_PACK_NONE,
