@@ -36,9 +36,10 @@ typedef enum nib_op {
  *                              scale (0: as stored), sums of each group's codes */
 #define NIB_PACKS(X)                                                                               \
     X(PLAIN, "plain", 1, 1, 8, 4, 1)                                                               \
-    X(FRAGMENTS, "fragments", 128, 128, 4, 0, 0)                                                    \
-    X(FRAGMENTS_SUMS, "fragments_sums", 128, 128, 4, 0, 1)                                        \
-    X(CL_PANEL, "panel", 64, 32, 4, 4, 0)
+    X(PANEL, "panel", 64, 32, 4, 0, 0)                                                             \
+    X(CL_PANEL, "cl_panel", 64, 32, 4, 4, 0)                                                       \
+    X(FRAGMENTS, "fragments", 128, 128, 4, 0, 0)                                                   \
+    X(FRAGMENTS_SUMS, "fragments_sums", 128, 128, 4, 0, 1)
 
 typedef enum nib_pack {
     NIB_PACK_NONE,
