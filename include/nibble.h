@@ -176,6 +176,41 @@ typedef enum nib_plane {
  * say what is wrong. */
 NIB_API nib_status nib_plane_bytes(const nib_quant *quant, nib_plane plane, size_t *bytes_ret);
 
+/* ---- ggml's blocks
+ * ---------------------------------------------------------------------------------------------
+ * One plane, [rows, cols / elements] blocks in row order; each holds its codes, scales and mins. A
+ * number is ggml's own number of the type. */
+
+typedef enum nib_block {
+    NIB_BLOCK_NONE = 0,
+#define NIB_BLOCK(ID, name, wire, ...) NIB_BLOCK_##ID = wire,
+#include "nibble_schemes.def"
+} nib_block;
+
+/* A block type. Rows of the table; static storage. */
+typedef struct nib_block_type {
+    const char *name; /* "q4_K" */
+    const char *text; /* one line on what it is */
+    nib_block block;
+    int32_t elements; /* of a block; the columns of a tensor are a multiple of it */
+    int32_t bytes;    /* of a block */
+} nib_block_type;
+
+/* The block types, in the order of their numbers. */
+NIB_API size_t nib_block_count(void);
+NIB_API const nib_block_type *nib_block_at(size_t index); /* NULL past the end */
+/* The type of that number or name (in any case); NULL where there is none. */
+NIB_API const nib_block_type *nib_block_get(nib_block block);
+NIB_API const nib_block_type *nib_block_find(const char *name);
+
+/* Bytes of the blocks of a matrix. E_SHAPE where cols is no multiple of the block's elements. */
+NIB_API nib_status nib_block_bytes(nib_block block, int64_t rows, int64_t cols, size_t *bytes_ret);
+/* The planes that hold exactly what the blocks of a matrix hold: nib_unpack_blocks fills them. The
+ * rule says which offsets there are and nothing else: quantizing by it does not make the blocks'
+ * bytes. */
+NIB_API nib_status nib_block_quant(nib_block block, int64_t rows, int64_t cols,
+                                   nib_quant *quant_ret);
+
 /* ---- devices, contexts, streams, memory
  * ------------------------------------------------------------------------ */
 
@@ -316,6 +351,28 @@ NIB_API nib_status nib_dequantize(nib_stream *stream, const nib_quant *quant,
  * Padding becomes zero. */
 NIB_API nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_plane plane,
                               nib_mem src, nib_layout layout, nib_mem dst);
+
+/* Quantizes x [rows, cols] into blocks, to the bytes that ggml's own quantizer makes
+ * (docs/numerics.md section 9). importance: f32[cols], finite and not negative, the weight of each
+ * column's error in every row; or a zeroed nib_mem. Experts that have each their own are one call
+ * each. Q8_0 takes none. The report counts blocks: `empty` those of zeros, `underflow` others whose
+ * scale is stored as 0, `saturated` those with a scale or min beyond F16, which is stored as an
+ * infinity, as the origin does. A block poisoned under NIB_NONFINITE_ERROR is zero but for its scale
+ * (and min), NaN. */
+NIB_API nib_status nib_quantize_blocks(nib_stream *stream, nib_block block, int64_t rows,
+                                       int64_t cols, nib_dtype type, nib_mem x, nib_mem importance,
+                                       nib_nonfinite nonfinite, nib_mem blocks, nib_mem report);
+
+/* Decodes into y [rows, cols] of type F32, F16 or BF16, as nib_dequantize would the unpacked
+ * planes. */
+NIB_API nib_status nib_dequantize_blocks(nib_stream *stream, nib_block block, int64_t rows,
+                                         int64_t cols, nib_mem blocks, nib_dtype type, nib_mem y);
+
+/* Unpacks blocks into the planes of nib_block_quant, canonical, losslessly: what takes planes
+ * (errors, histograms, matmul) takes those. */
+NIB_API nib_status nib_unpack_blocks(nib_stream *stream, nib_block block, int64_t rows,
+                                     int64_t cols, nib_mem blocks,
+                                     const nib_mem planes[NIB_PLANES]);
 
 /* Converts `count` elements between F32, F16 and BF16, to nearest even; overflow gives an infinity,
  * NaN stays a quiet NaN. */

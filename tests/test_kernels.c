@@ -75,6 +75,7 @@ static unsigned char *span_take(nib_stream *stream, span *s, int poison)
 typedef struct walk_case {
     nib_op op;
     nib_quant quant;
+    nib_block block; /* where the operation is on blocks */
     nib_dtype x_type, y_type;
     nib_nonfinite nonfinite;
     nib_plane plane;
@@ -114,6 +115,15 @@ static nib_status make_request(const walk_case *c, const nib_ctx *ctx, const nib
                                         m[NIB_Y], c->segment, m[NIB_OUT], r);
     case NIB_OP_HISTOGRAM:
         return nib_request_histogram(ctx, &c->quant, m[NIB_CODES], m[NIB_OUT], r);
+    case NIB_OP_QUANTIZE_BLOCKS:
+        return nib_request_quantize_blocks(ctx, c->block, g->rows, g->cols, c->x_type, m[NIB_X],
+                                           m[NIB_SCALES], c->nonfinite, m[NIB_OUT], m[NIB_REPORT],
+                                           r);
+    case NIB_OP_DEQUANTIZE_BLOCKS:
+        return nib_request_dequantize_blocks(ctx, c->block, g->rows, g->cols, m[NIB_X], c->y_type,
+                                             m[NIB_Y], r);
+    case NIB_OP_UNPACK_BLOCKS:
+        return nib_request_unpack_blocks(ctx, c->block, g->rows, g->cols, m[NIB_X], planes, r);
     case NIB_OP_COUNT: break;
     }
     return NIB_E_INTERNAL;

@@ -15,7 +15,10 @@
     X(REPACK, "repack")                                                                            \
     X(CONVERT, "convert")                                                                          \
     X(ERRORS, "errors")                                                                            \
-    X(HISTOGRAM, "histogram")
+    X(HISTOGRAM, "histogram")                                                                      \
+    X(QUANTIZE_BLOCKS, "quantize_blocks")                                                          \
+    X(DEQUANTIZE_BLOCKS, "dequantize_blocks")                                                      \
+    X(UNPACK_BLOCKS, "unpack_blocks")
 
 typedef enum nib_op {
 #define X(ID, name) NIB_OP_##ID,
@@ -34,7 +37,7 @@ typedef struct nib_request {
 /* What one work item of a launch is; nib_item_count says how many a request has. */
 typedef enum nib_item {
     NIB_ITEM_NONE = 0, /* no launch */
-    NIB_ITEM_CELL,     /* one scale: period * scale_cols */
+    NIB_ITEM_CELL,     /* one scale, or one block: period * scale_cols */
     NIB_ITEM_ROW,      /* one row of the matrix */
     NIB_ITEM_RUN, /* 32 elements of a row, which are a whole number of bytes: rows * ceil(cols / 32)
                    */
@@ -74,6 +77,7 @@ enum {
     NIB_IF_WARP_GROUP = 1 << 6, /* group is 32, 64, 128 or 256 and divides the columns */
     NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
     NIB_IF_SEGMENT32 = 1 << 8,  /* segment % 32 == 0, or one segment per row */
+    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (nib_args.row_sums) */
 };
 
 /* A kernel row. Masks have bit n for number n: bits of a code, element types, offsets. The name is
@@ -86,6 +90,7 @@ typedef struct nib_kernel {
     uint32_t features;    /* the backend's own feature bits that the device must have */
     nib_launch launch[2]; /* in order */
     int64_t max_cols;     /* of the matrix; 0 = any */
+    uint32_t blocks;      /* block types, bit n for number n; 0 = any */
 } nib_kernel;
 
 #endif

@@ -250,6 +250,25 @@ nib_status nib_dequantize(nib_stream *stream, const nib_quant *quant,
     RUN(dequantize, quant, planes, type, y);
 }
 
+nib_status nib_quantize_blocks(nib_stream *stream, nib_block block, int64_t rows, int64_t cols,
+                               nib_dtype type, nib_mem x, nib_mem importance,
+                               nib_nonfinite nonfinite, nib_mem blocks, nib_mem report)
+{
+    RUN(quantize_blocks, block, rows, cols, type, x, importance, nonfinite, blocks, report);
+}
+
+nib_status nib_dequantize_blocks(nib_stream *stream, nib_block block, int64_t rows, int64_t cols,
+                                 nib_mem blocks, nib_dtype type, nib_mem y)
+{
+    RUN(dequantize_blocks, block, rows, cols, blocks, type, y);
+}
+
+nib_status nib_unpack_blocks(nib_stream *stream, nib_block block, int64_t rows, int64_t cols,
+                             nib_mem blocks, const nib_mem planes[NIB_PLANES])
+{
+    RUN(unpack_blocks, block, rows, cols, blocks, planes);
+}
+
 nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_plane plane, nib_mem src,
                       nib_layout layout, nib_mem dst)
 {

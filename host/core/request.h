@@ -29,5 +29,27 @@ nib_status nib_request_errors_plain(const nib_ctx *ctx, int64_t rows, int64_t co
                                     int64_t segment, nib_mem blocks, nib_request *request_ret);
 nib_status nib_request_histogram(const nib_ctx *ctx, const nib_quant *quant, nib_mem codes,
                                  nib_mem counts, nib_request *request_ret);
+nib_status nib_request_quantize_blocks(const nib_ctx *ctx, nib_block block, int64_t rows,
+                                       int64_t cols, nib_dtype type, nib_mem x, nib_mem importance,
+                                       nib_nonfinite nonfinite, nib_mem blocks, nib_mem report,
+                                       nib_request *request_ret);
+nib_status nib_request_dequantize_blocks(const nib_ctx *ctx, nib_block block, int64_t rows,
+                                         int64_t cols, nib_mem blocks, nib_dtype type, nib_mem y,
+                                         nib_request *request_ret);
+nib_status nib_request_unpack_blocks(const nib_ctx *ctx, nib_block block, int64_t rows,
+                                     int64_t cols, nib_mem blocks, const nib_mem planes[NIB_PLANES],
+                                     nib_request *request_ret);
+
+/* ---- what they share ---- */
+
+/* Puts `mem` into the request, checked for `bytes` bytes at multiples of `align`; `name` is what an
+ * error calls it. */
+nib_status nib_request_put(nib_request *r, const nib_ctx *ctx, int role, const char *name,
+                           nib_mem mem, int64_t bytes, size_t align);
+/* No span in the mask `written` may overlap another. */
+nib_status nib_request_overlap(const nib_request *r, const nib_ctx *ctx, unsigned written,
+                               const char *const names[NIB_SPANS]);
+nib_status nib_request_type(const char *what, nib_dtype type);
+nib_status nib_request_nonfinite(nib_nonfinite nonfinite);
 
 #endif

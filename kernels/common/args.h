@@ -1,5 +1,5 @@
-/* args.h - the numbers of one launch, the same 184 bytes in C, OpenCL and CUDA; each backend passes
- * it by value beside the six spans below. Only host/core/request.c fills it. */
+/* args.h - the numbers of one launch, the same 208 bytes in C, OpenCL and CUDA; each backend passes
+ * it by value beside the six spans below. Only host/core/request*.c fill it. */
 #ifndef NIB_ARGS_H
 #define NIB_ARGS_H
 
@@ -7,13 +7,13 @@
 
 /* The spans of a launch, in argument order, by role. */
 enum {
-    NIB_X = 0,     /* elements in: what is quantized, measured, converted */
-    NIB_CODES = 1, /* the codes plane; of repack: the source plane */
-    NIB_SCALES = 2,
+    NIB_X = 0,       /* elements in: what is quantized, measured, converted; blocks in */
+    NIB_CODES = 1,   /* the codes plane; of repack: the source plane */
+    NIB_SCALES = 2,  /* of quantize_blocks: the importance, or absent */
     NIB_OFFSETS = 3, /* zeros or mins */
     NIB_Y = 4, /* elements out of dequantize and convert; the other side of errors; the target plane
                   of repack */
-    NIB_OUT = 5,    /* ranges, error blocks, counts, or the report of quantize */
+    NIB_OUT = 5,    /* ranges, error blocks, counts, blocks out */
     NIB_REPORT = 6, /* the report of ranges and quantize, or absent */
     NIB_SPANS = 7
 };
@@ -28,6 +28,9 @@ enum { NIB_DIVISOR_HALF, NIB_DIVISOR_FULL, NIB_DIVISOR_SIGNED, NIB_DIVISOR_LEVEL
 enum { NIB_EMPTY_ZERO, NIB_EMPTY_EPS };
 enum { NIB_AXIS_COLS, NIB_AXIS_ROWS };
 enum { NIB_WORDS_ROW, NIB_WORDS_STRIDED };
+enum { NIB_SUB_NONE, NIB_SUB_NIBBLES, NIB_SUB_SIXES, NIB_SUB_PAIRS, NIB_SUB_BYTES, NIB_SUB_SPLIT };
+enum { NIB_CODES_PLAIN, NIB_CODES_FLIP, NIB_CODES_IQ4 };
+enum { NIB_NOWHERE = 255 };
 
 /* Where the bits of an integer plane of [rows, cols] elements lie: the layout row, with its numbers
  * worked out. */
@@ -41,6 +44,16 @@ typedef struct nib_place {
     nib_i32 width;   /* bits an element takes */
     nib_i32 flip;    /* xor of each element: 0, or 1 << (width - 1) */
 } nib_place;
+
+/* How a block keeps its bits: the block row of nibble_schemes.def. */
+typedef struct nib_block_form {
+    nib_i32 block; /* ggml's number; 0 where the call has no blocks */
+    nib_i32 elements, bytes;
+    nib_u8 group;
+    nib_u8 low_at, low_bits, low_run;
+    nib_u8 high_at, high_bits, high_run;
+    nib_u8 d_at, m_at, sub_at, sub, codes;
+} nib_block_form;
 
 typedef struct nib_args {
     nib_i64 rows, cols;     /* the matrix */
@@ -57,7 +70,8 @@ typedef struct nib_args {
     nib_i32 range, divisor, low, empty; /* the rule's columns */
     nib_i32 nonfinite;                  /* NIB_N_* */
     nib_i32 has_report;                 /* NIB_REPORT is there */
-    nib_i32 reserved;
+    nib_i32 row_sums;    /* quantize_blocks: weights need the sum of squares over the row */
+    nib_block_form form; /* group is its `elements` in calls on blocks */
 } nib_args;
 
 #endif

@@ -12,7 +12,7 @@ typedef struct nib_starts {
 } nib_starts;
 
 /* The host fills nib_args by memcpy: a device whose compiler lays it out otherwise must not run. */
-typedef char nib_args_is_184_bytes[sizeof(nib_args) == 184 ? 1 : -1];
+typedef char nib_args_is_208_bytes[sizeof(nib_args) == 208 ? 1 : -1];
 
 #define NIB_KERNEL(name, lanes)                                                                    \
     __kernel __attribute__((reqd_work_group_size(lanes, 1, 1))) void name(                         \

@@ -70,5 +70,8 @@ NIB_REF_KERNEL(nib_ref_repack);
 NIB_REF_KERNEL(nib_ref_convert);
 NIB_REF_KERNEL(nib_ref_errors);
 NIB_REF_KERNEL(nib_ref_histogram);
+NIB_REF_KERNEL(nib_ref_quantize_blocks);
+NIB_REF_KERNEL(nib_ref_dequantize_blocks);
+NIB_REF_KERNEL(nib_ref_unpack_blocks);
 
 #endif
