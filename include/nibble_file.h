@@ -189,7 +189,20 @@ typedef struct nib_new_tensor {
     int32_t shard;   /* which output file, 0..; every number up to the highest is used */
     uint64_t offset; /* filled by nib_output_create: where in the shard its bytes go. A tensor's
                         element is aligned; the data of a shard begins at a multiple of 4096 */
+    const nib_stored_type
+        *blocks; /* GGUF: the type of its blocks; NULL: plain elements of `type` */
 } nib_new_tensor;
+
+/* What the files of an output are. GGUF keeps the order of the tensors; a directory's files are called
+ * model-00001-of-00002.gguf. */
+typedef enum nib_container { NIB_SAFETENSORS = 0, NIB_GGUF = 1 } nib_container;
+
+/* The keys of a GGUF file as they stand in it. */
+typedef struct nib_key_text {
+    const void *bytes;
+    size_t size;
+    int64_t count;
+} nib_key_text;
 
 /* A checkpoint being written, in a working directory beside its final name. */
 typedef struct nib_output nib_output;
@@ -199,12 +212,15 @@ enum { NIB_OUTPUT_RECORD_BYTES = 128 };
 typedef struct nib_output_options {
     size_t size;   /* sizeof(nib_output_options) */
     int replace;   /* 1: an existing output is replaced when the new one is complete; 0: E_EXISTS.
-                      A directory is replaced only where it is empty, or holds a .safetensors file
-                      and no directories */
+                      A directory is replaced only where it is empty, or holds a .safetensors or
+                      .gguf file and no directories */
     int directory; /* 1: `path` becomes a directory with shards and an index; 0: one file */
     nib_io io;     /* NIB_IO_DIRECT pays where the address of the source and the offset in the shard
                       agree modulo 4096; otherwise the bytes go through a small aligned buffer */
-    const char *metadata;   /* __metadata__ of each shard as JSON object text of strings, or NULL */
+    nib_container container;
+    const char *metadata; /* safetensors: __metadata__ of each shard as JSON object text of strings,
+                               or NULL */
+    const nib_key_text *keys; /* GGUF: of each shard; NULL: none */
     uint64_t journal_bytes; /* how much finished work a crash may cost, at most and beside the last
                                second's: data are synced when so much is finished; 0: 256 MiB */
     const char *identity;   /* what the run is (inputs, their sizes and times, scheme, options), to

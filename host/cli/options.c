@@ -324,6 +324,7 @@ void options_free(cli_settings *settings)
 {
     free(settings->ignore.items);
     free(settings->overrides.items);
+    free(settings->keys.items);
 }
 
 /* ---- help ---- */

@@ -75,8 +75,8 @@ static nib_status make_names(nib_file *file, const char *path, int count, split_
 static nib_status check_split(const nib_shard *shard, int32_t number, int32_t count)
 {
     uint64_t its_number = 0, its_count = 1;
-    nib_gguf_number(shard, "split.no", &its_number);
-    nib_gguf_number(shard, "split.count", &its_count);
+    nib_gguf_shard_number(shard, "split.no", &its_number);
+    nib_gguf_shard_number(shard, "split.count", &its_count);
     if (its_number == (uint64_t)number && its_count == (uint64_t)count) return NIB_OK;
     return NIB_FAIL(NIB_E_SPLIT, "split.no is %llu of %llu; it must be %d of %d",
                     (unsigned long long)its_number, (unsigned long long)its_count, number, count);
@@ -163,7 +163,7 @@ static nib_status check_splits(const nib_file *file)
         nib_status status = check_split(&file->shards[i], i, file->shard_count);
         if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", file->shards[i].name);
     }
-    if (nib_gguf_number(&file->shards[0], "split.tensors.count", &tensors) &&
+    if (nib_gguf_number(file, "split.tensors.count", &tensors) &&
         tensors != (uint64_t)file->raw_count)
         return NIB_FAIL(NIB_E_SPLIT, "%s: split.tensors.count is %llu and the files hold %lld",
                         file->shards[0].name, (unsigned long long)tensors,
@@ -187,7 +187,10 @@ static nib_status make_logical(nib_file *file)
             .name = raw->name, .type = raw->type, .rank = raw->rank, .blocks = raw->blocks};
         memcpy(tensor->shape, raw->shape, sizeof tensor->shape);
         tensor->span[0] = raw->span;
-        if (raw->blocks) {
+        if (raw->blocks && nib_block_get((nib_block)raw->blocks->number)) {
+            tensor->quantized = 3;
+            tensor->type = NIB_F16; /* of its scales */
+        } else if (raw->blocks) {
             tensor->quantized = 2;
             tensor->why = raw->blocks->name;
         }
@@ -207,7 +210,7 @@ nib_status nib_gguf_load(nib_file *file, int directory, const char *path, int fo
     file->format = "gguf";
     NIB_TAKE(file->shards, &file->arena, 1, "files");
     NIB_TRY(open_shard(file, &names, path, 0, &file->raw, &file->raw_count));
-    nib_gguf_number(&file->shards[0], "split.count", &splits);
+    nib_gguf_number(file, "split.count", &splits);
     if (splits > MOST_SPLITS)
         return NIB_FAIL(NIB_E_SPLIT, "%s: split.count is %llu; at most %d are read", path,
                         (unsigned long long)splits, MOST_SPLITS);
@@ -232,4 +235,9 @@ const nib_key *nib_file_key_find(const nib_file *file, int32_t shard, const char
 {
     if (shard < 0 || shard >= file->shard_count) return NULL;
     return nib_gguf_key(&file->shards[shard], name);
+}
+
+int nib_gguf_number(const nib_file *file, const char *name, uint64_t *value_ret)
+{
+    return nib_gguf_shard_number(&file->shards[0], name, value_ret);
 }

@@ -25,6 +25,9 @@ enum {
 
 #define NIB_GGUF_SUFFIX ".gguf"
 
+/* 1: nibble writes tensors of that type: F32, F16, BF16, and the blocks that it has kernels for. */
+int nib_stored_type_writable(const nib_stored_type *type);
+
 /* Bytes of a value of that type: 1 to 8; 0 for strings, arrays and unknown types. */
 uint64_t nib_key_type_bytes(nib_key_type type);
 
@@ -38,7 +41,9 @@ nib_status nib_gguf_read(nib_arena *arena, nib_shard *shard, int32_t number,
 /* The key of that name, or NULL. */
 const nib_key *nib_gguf_key(const nib_shard *shard, const char *name);
 /* The value of an unsigned or not negative integer key; 0 where there is none such. */
-int nib_gguf_number(const nib_shard *shard, const char *name, uint64_t *value_ret);
+int nib_gguf_shard_number(const nib_shard *shard, const char *name, uint64_t *value_ret);
+/* The same of the first file. */
+int nib_gguf_number(const nib_file *file, const char *name, uint64_t *value_ret);
 
 /* Opens the file `path`, relative to `directory` (as nib_input_open), as a checkpoint, with those
  * that it was split into; fills everything but the arena, path and directory. */

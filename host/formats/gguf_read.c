@@ -396,7 +396,7 @@ const nib_key *nib_gguf_key(const nib_shard *shard, const char *name)
     return at < 0 ? NULL : &shard->keys[at];
 }
 
-int nib_gguf_number(const nib_shard *shard, const char *name, uint64_t *value_ret)
+int nib_gguf_shard_number(const nib_shard *shard, const char *name, uint64_t *value_ret)
 {
     const nib_key *key = nib_gguf_key(shard, name);
     if (!key) return 0;

@@ -72,6 +72,12 @@ const nib_stored_type *nib_stored_type_find(const char *name)
     return NULL;
 }
 
+int nib_stored_type_writable(const nib_stored_type *type)
+{
+    if (type->type == NIB_DTYPE_NONE) return nib_block_get((nib_block)type->number) != NULL;
+    return type->type == NIB_F32 || type->type == NIB_F16 || type->type == NIB_BF16;
+}
+
 const char *nib_key_type_name(nib_key_type type)
 {
     return (unsigned)type < KEY_TYPES ? key_types[type].name : "?";
