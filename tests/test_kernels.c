@@ -132,7 +132,8 @@ static nib_status make_request(const walk_case *c, const nib_ctx *ctx, const nib
 static size_t role_align(const walk_case *c, int role)
 {
     switch (role) {
-    case NIB_X: return (size_t)nib_dtype_bits(c->x_type) / 8;
+    case NIB_X:
+        return c->op >= NIB_OP_DEQUANTIZE_BLOCKS ? 2 : (size_t)nib_dtype_bits(c->x_type) / 8;
     case NIB_Y: return c->op == NIB_OP_REPACK ? 1 : (size_t)nib_dtype_bits(c->y_type) / 8;
     case NIB_SCALES: return (size_t)nib_dtype_bits(c->quant.scale_type) / 8;
     case NIB_OFFSETS:
@@ -140,6 +141,7 @@ static size_t role_align(const walk_case *c, int role)
                    ? (size_t)nib_dtype_bits(c->quant.scale_type) / 8
                    : 2;
     case NIB_CODES: return c->op == NIB_OP_REPACK ? 1 : 4;
+    case NIB_OUT: return c->op == NIB_OP_QUANTIZE_BLOCKS ? 2 : 4;
     default: return 4;
     }
 }
@@ -193,13 +195,14 @@ static void describe(const walk_case *c, const char *kernel, int role)
     const nib_grid *g = &c->quant.grid;
     fprintf(stderr,
             "  %s: output %d; shape %lldx%lld (%s) period %lld group %lld; %d bits, rule %s, "
-            "layout %s->%s, scales %s, x %s, "
+            "layout %s->%s, scales %s, block %s, x %s, "
             "y %s, values %s, nonfinite %d, segment %lld\n",
             kernel, role, (long long)g->rows, (long long)g->cols, c->shape, (long long)g->period,
             (long long)g->group, c->quant.bits, nib_rule_name(c->quant.rule),
             nib_layout_name(c->quant.layout), nib_layout_name(c->to),
-            nib_dtype_name(c->quant.scale_type), nib_dtype_name(c->x_type),
-            nib_dtype_name(c->y_type), c->values, (int)c->nonfinite, (long long)c->segment);
+            nib_dtype_name(c->quant.scale_type), c->block ? nib_block_get(c->block)->name : "none",
+            nib_dtype_name(c->x_type), nib_dtype_name(c->y_type), c->values, (int)c->nonfinite,
+            (long long)c->segment);
 }
 
 static void compare(const walk_case *c, const char *kernel, int role, const unsigned char *expected,
@@ -537,6 +540,8 @@ static void walk_all(void)
                 }
 }
 
+#include "walk_blocks.h"
+
 int main(int argc, char **argv)
 {
     const char *device = argc > 1 ? argv[1] : "ref";
@@ -559,6 +564,7 @@ int main(int argc, char **argv)
         return check_done();
     walk.runs = calloc(walk.ctx->backend->kernel_count, sizeof *walk.runs);
     walk_all();
+    walk_blocks();
     for (size_t k = 0; k < walk.ctx->backend->kernel_count; k++) {
         const nib_kernel *kernel = &walk.ctx->backend->kernels[k];
         printf("%8ld runs  %s\n", walk.runs[k], kernel->name);

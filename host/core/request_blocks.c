@@ -4,6 +4,10 @@
 #include "request.h"
 #include "scheme.h"
 
+#define NIB_BLOCK(ID, ...)                                                                         \
+    _Static_assert((int)NIB_B_##ID == (int)NIB_BLOCK_##ID, "args.h and nibble.h name one number");
+#include "../../include/nibble_schemes.def"
+
 /* What the spans hold in each call. */
 static const char *const quantize_names[NIB_SPANS] = {
     [NIB_X] = "x", [NIB_SCALES] = "importance", [NIB_OUT] = "blocks", [NIB_REPORT] = "report"};
@@ -20,7 +24,7 @@ static nib_status start(nib_request *r, nib_block block, int64_t rows, int64_t c
     const nib_block_row *row;
     nib_args *a = &r->args;
     NIB_TRY(nib_block_check(block, rows, cols, &row, bytes_ret));
-    a->rows = a->period = rows;
+    a->rows = a->period = cols ? rows : 0; /* no items where there are no elements */
     a->cols = cols;
     a->group = row->form.elements;
     a->scale_cols = cols / row->form.elements;

@@ -31,6 +31,20 @@ enum { NIB_WORDS_ROW, NIB_WORDS_STRIDED };
 enum { NIB_SUB_NONE, NIB_SUB_NIBBLES, NIB_SUB_SIXES, NIB_SUB_PAIRS, NIB_SUB_BYTES, NIB_SUB_SPLIT };
 enum { NIB_CODES_PLAIN, NIB_CODES_FLIP, NIB_CODES_IQ4 };
 enum { NIB_NOWHERE = 255 };
+enum {
+    NIB_B_Q4_0 = 2,
+    NIB_B_Q4_1 = 3,
+    NIB_B_Q5_0 = 6,
+    NIB_B_Q5_1 = 7,
+    NIB_B_Q8_0 = 8,
+    NIB_B_Q2_K = 10,
+    NIB_B_Q3_K = 11,
+    NIB_B_Q4_K = 12,
+    NIB_B_Q5_K = 13,
+    NIB_B_Q6_K = 14,
+    NIB_B_IQ4_NL = 20,
+    NIB_B_IQ4_XS = 23
+};
 
 /* Where the bits of an integer plane of [rows, cols] elements lie: the layout row, with its numbers
  * worked out. */

@@ -124,14 +124,19 @@ NIB_FN float nib_type_epsilon(nib_i32 type)
                                             : 0x3c000000u);
 }
 
+/* What NaN and infinities become, by policy. */
+NIB_FN float nib_substitute(float x, nib_i32 nonfinite, nib_i32 type)
+{
+    if (nonfinite != NIB_N_SATURATE || (NIB_F32_BITS(x) & 0x7fffffu)) return 0.0f;
+    float limit = nib_type_max(type);
+    return NIB_F32_BITS(x) >> 31 ? -limit : limit;
+}
+
 /* What quantize and ranges see of an input: NaN and infinities by policy, then flushed. The caller
  * has counted the group for the report before, under every policy. */
 NIB_FN float nib_admit(float x, nib_i32 nonfinite, nib_i32 type)
 {
-    if (nib_is_finite(x)) return nib_flush(x);
-    if (nonfinite != NIB_N_SATURATE || (NIB_F32_BITS(x) & 0x7fffffu)) return 0.0f;
-    float limit = nib_type_max(type);
-    return NIB_F32_BITS(x) >> 31 ? -limit : limit;
+    return nib_is_finite(x) ? nib_flush(x) : nib_substitute(x, nonfinite, type);
 }
 
 #endif

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t to_f16(float x) { return nib_ref_stored(NIB_T_F16, x); }
+/* What is no number becomes what x86 makes of it. */
+static uint32_t to_f16(float x) { return isnan(x) ? 0xfe00 : nib_ref_stored(NIB_T_F16, x); }
 static float from_f16(uint32_t h) { return nib_ref_value(NIB_T_F16, h); }
 static int clamp(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
 
