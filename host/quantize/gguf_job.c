@@ -117,7 +117,8 @@ static nib_status add_subjects(nib_job *job, const pruning *p)
             names += rename_layer(&g->subjects[g->count], renamed, g->names + names);
         g->count++;
     }
-    qsort(g->subjects, (size_t)g->count, sizeof *g->subjects, by_order);
+    /* files that stay split keep their order, so that each tensor stays in its file */
+    if (!g->keep_split) qsort(g->subjects, (size_t)g->count, sizeof *g->subjects, by_order);
     return NIB_OK;
 }
 
@@ -214,6 +215,7 @@ nib_status nib_gguf_job_create(nib_job *job, const nib_job_options *options)
     nib_gguf_job *g = calloc(1, sizeof *g);
     job->gguf = g;
     if (!g) return NIB_FAIL(NIB_E_MEMORY, "no memory for a job");
+    g->keep_split = options->keep_split;
     g->files = options->keep_split ? nib_file_shard_count(job->input) : 1;
     NIB_TRY(read_policy(job, options));
     NIB_TRY(make_subjects(job, options->prune_layers));

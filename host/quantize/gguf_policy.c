@@ -295,13 +295,10 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
 {
     const nib_gguf_policy *p = st->policy;
     s->type = s->stored;
-    s->reason = kept(p, s);
     const nib_recipe_rule *rule = match(recipe, s->name);
-    if (rule && !rule->stored) {
-        s->reason = rule->reason;
-        return NIB_OK;
-    }
-    if (s->reason && !rule) return NIB_OK;
+    s->reason = kept(p, s);
+    if (!s->reason && rule && !rule->stored) s->reason = rule->reason;
+    if (s->reason) return NIB_OK;
     int plain = st->base && st->base->type != NIB_DTYPE_NONE;
     role r = role_of(st, s->name);
     const nib_stored_type *asked = r == ROLE_OUTPUT      ? p->output
@@ -317,7 +314,6 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
         s->reason = "asked for";
         NIB_TRY(check_asked(s, type));
     }
-    if (rule) NIB_TRY(check_asked(s, type));
     const nib_stored_type *fits = fitting(type, s->row);
     if (fits != type) s->reason = "mixture; its rows are no whole blocks of the first choice";
     s->type = fits;

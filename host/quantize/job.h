@@ -49,6 +49,7 @@ typedef struct nib_gguf_job {
     nib_text *keys; /* of each file */
     int64_t *key_counts;
     int32_t files;
+    int keep_split;
 } nib_gguf_job;
 
 struct nib_job {
