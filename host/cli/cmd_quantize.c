@@ -209,8 +209,9 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         nib_status status = add_scheme(settings, file, parameters, &scheme, is_default, t, list);
         if (status == NIB_OK) continue;
         if (is_default) code = fail_status(status, settings);
-        else if (!refused++)
+        else if (!refused)
             warn(settings, "%s is refused: %s", choice_name(&scheme), nib_last_error());
+        refused = 1;
     }
     json_object_set_new(result, "dry_run", json_true());
     json_object_set_new(result, "input", json_text(nib_file_path(file)));
