@@ -308,10 +308,11 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     nib_i32 low = mins ? 0 : -limit, high = mins ? limit : limit - 1;
     nib_i32 plain = block < NIB_B_Q2_K && !s.weighted, bias = mins ? 0 : limit;
     nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
-    if (block == NIB_B_Q3_K && !s.weighted && nib_any(gone)) {
+    if (block == NIB_B_Q3_K && !s.weighted) {
         nib_f x[16], found[16];
+        for (nib_i32 i = 0; i < 16; i++) found[i] = nib_same(0.0f);
         for (nib_i32 i = 0; i < 16; i++) x[i] = nib_source_x(s, j * 16 + i);
-        nib_search_improved(x, 16, 4, found);
+        if (nib_any(gone)) nib_search_improved(x, 16, 4, found);
         for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[i]);
     }
     for (nib_i32 i = 0; i < n; i++) {

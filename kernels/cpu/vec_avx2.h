@@ -269,6 +269,45 @@ INLINE void v_store16(void *p, vi v)
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
 }
 
+/* ---- masks of single vectors: -1 or 0 ---- */
+
+typedef vi vm;
+INLINE vm m_less(vf a, vf b) { return a < b; }
+INLINE vm m_equal(vf a, vf b) { return a == b; }
+INLINE vm m_less_int(vi a, vi b) { return a < b; }
+INLINE vm m_both(vm a, vm b) { return a & b; }
+INLINE vm m_either(vm a, vm b) { return a | b; }
+INLINE vm m_not(vm a) { return ~a; }
+INLINE int m_any(vm a) { return _mm256_movemask_ps((__m256)a) != 0; }
+INLINE int m_lane(vm a, int lane) { return a[lane] & 1; }
+INLINE vf m_select(vm m, vf a, vf b)
+{
+    return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
+}
+INLINE vi m_select_int(vm m, vi a, vi b)
+{
+    return (vi)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
+}
+INLINE vf v_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+INLINE vf v_from_int(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }
+/* Towards zero; 0x80000000 where that does not fit. */
+INLINE vi v_truncate(vf x) { return (vi)_mm256_cvttps_epi32((__m256)x); }
+/* Lane i: p[index of lane i]. */
+INLINE vf v_gather(const float *p, vi index)
+{
+    return (vf)_mm256_i32gather_ps(p, (__m256i)index, 4);
+}
+/* The low byte of each lane. */
+INLINE void v_store_bytes(nib_u8 *p, vi v)
+{
+    __m256i pairs = _mm256_packus_epi32((__m256i)(v & 255), (__m256i)(v & 255));
+    __m256i bytes = _mm256_packus_epi16(pairs, pairs);
+    uint32_t low = (uint32_t)_mm256_extract_epi32(bytes, 0);
+    uint32_t high = (uint32_t)_mm256_extract_epi32(bytes, 4);
+    memcpy(p, &low, 4);
+    memcpy(p + 4, &high, 4);
+}
+
 /* Lane i takes in lane i + stride for strides 4, 2, 1; and the same for maxima. */
 INLINE float v_meet(vf v)
 {
