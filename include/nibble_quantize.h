@@ -79,6 +79,10 @@ typedef struct nib_job_options {
     const char *const *keys;    /* "KEY=TYPE:VALUE", TYPE int (0..2^32-1), float, bool or str */
     size_t key_count;
     const char *architecture; /* general.architecture; NULL: the input's, or guessed by its names */
+    const char
+        *template_path; /* for safetensors of llama, mistral, qwen2 or qwen3: a GGUF file that
+                                  gives the keys; names and rows become llama.cpp's. NULL: the tensors
+                                  keep their names */
 } nib_job_options;
 
 /* What one logical tensor becomes. Strings live as long as the job. */

@@ -36,7 +36,8 @@ typedef struct cli_settings {
     uint64_t max_memory, max_vram;
     double min_sqnr; /* NaN: no limit */
     int offset, format, fallback, nonfinite, dtype;
-    const char *importance, *output_type, *embedding_type, *prune_layers, *architecture; /* GGUF */
+    const char *importance, *output_type, *embedding_type, *prune_layers, *architecture,
+        *template_path; /* GGUF */
     text_list keys;
     int pure, leave_output, allow_requantize, keep_split;
     int keep_quantized, direct, no_verify, force, dry_run, follow_links;

@@ -144,6 +144,7 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
         .keys = settings->keys.items,
         .key_count = settings->keys.count,
         .architecture = settings->architecture,
+        .template_path = settings->template_path,
     };
 }
 

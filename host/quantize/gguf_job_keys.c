@@ -1,5 +1,6 @@
 /* gguf_job_keys.c - the keys of a job's GGUF files: the input's byte for byte, and what
  * llama-quantize sets at their end, in its order. */
+#include "gguf_names.h"
 #include "job.h"
 
 #include "../core/internal.h"
@@ -48,7 +49,7 @@ static nib_status read_architecture(const nib_file *file, nib_gguf_policy *p)
     return nib_file_read(file, 0, key->value.offset, p->architecture, (size_t)key->count);
 }
 
-nib_status nib_gguf_job_model(const nib_file *file, nib_gguf_policy *p)
+static nib_status read_model(const nib_file *file, nib_gguf_policy *p)
 {
     const struct {
         const char *key;
@@ -68,6 +69,60 @@ nib_status nib_gguf_job_model(const nib_file *file, nib_gguf_policy *p)
         int64_t layer = nib_gguf_layer(nib_file_at(file, i)->name);
         if ((uint64_t)(layer + 1) > p->layers) p->layers = (uint64_t)(layer + 1);
     }
+    return NIB_OK;
+}
+
+/* The file whose keys the output gets. */
+static const nib_file *keys_of(const nib_job *job)
+{
+    return job->gguf->model ? job->gguf->model : job->input;
+}
+
+static nib_status open_template(nib_job *job, const char *path)
+{
+    nib_gguf_job *g = job->gguf;
+    const nib_file_options options = {.size = sizeof options};
+    if (!strcmp(nib_file_format(job->input), "gguf"))
+        return NIB_FAIL(NIB_E_ARGUMENT,
+                        "a template is for safetensors; %s is GGUF and has its keys",
+                        nib_file_path(job->input));
+    NIB_TRY(nib_file_open(path, &options, &g->model));
+    if (strcmp(nib_file_format(g->model), "gguf"))
+        return NIB_FAIL(NIB_E_FORMAT, "%s is no GGUF file", path);
+    g->translated = 1;
+    return NIB_OK;
+}
+
+/* Models that scale their rotary frequencies by wavelength (Llama 3.1 and later) need a table of
+ * factors, which nibble does not compute. */
+static nib_status check_rope(const nib_file *input)
+{
+    const char *at = strstr(nib_file_config(input), "\"llama3\"");
+    if (!at) return NIB_OK;
+    return NIB_FAIL(
+        NIB_E_UNSUPPORTED,
+        "config.json asks for rotary scaling of type llama3, whose table of factors nibble "
+        "does not make; convert with llama.cpp's script to F16 and quantize that");
+}
+
+nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
+{
+    nib_gguf_policy *p = &job->gguf->policy;
+    if (options->template_path) NIB_TRY(open_template(job, options->template_path));
+    NIB_TRY(read_model(keys_of(job), p));
+    if (options->architecture)
+        snprintf(p->architecture, sizeof p->architecture, "%s", options->architecture);
+    if (job->gguf->translated) {
+        if (!nib_gguf_knows_names(p->architecture))
+            return NIB_FAIL(
+                NIB_E_UNSUPPORTED,
+                "the template's architecture is \"%s\"; nibble knows the names of llama "
+                "(mistral too), qwen2 and qwen3",
+                p->architecture);
+        return check_rope(job->input);
+    }
+    const char *guess = *p->architecture ? NULL : nib_gguf_guess_architecture(job->input);
+    if (guess) snprintf(p->architecture, sizeof p->architecture, "%s", guess);
     return NIB_OK;
 }
 
@@ -165,9 +220,9 @@ static int is_replaced(const nib_key *key, const user_key *set, size_t count, co
 static nib_status copy_keys(nib_job *job, const user_key *set, size_t count, const char *pruned)
 {
     const nib_key *key;
-    for (int64_t i = 0; (key = nib_file_key_at(job->input, 0, i)) != NULL; i++) {
+    for (int64_t i = 0; (key = nib_file_key_at(keys_of(job), 0, i)) != NULL; i++) {
         if (is_replaced(key, set, count, pruned)) continue;
-        NIB_TRY(nib_gguf_put_key(&job->gguf->keys[0], job->input, key));
+        NIB_TRY(nib_gguf_put_key(&job->gguf->keys[0], keys_of(job), key));
         job->gguf->key_counts[0]++;
     }
     return NIB_OK;
@@ -184,7 +239,8 @@ static void put_versions(nib_job *job, const user_key *set, size_t count)
 {
     const nib_mixture *mixture = job->gguf->policy.mixture;
     uint64_t type = (uint64_t)mixture->file_type;
-    int known = mixture->file_type >= 0 || nib_gguf_number(job->input, "general.file_type", &type);
+    int known =
+        mixture->file_type >= 0 || nib_gguf_number(keys_of(job), "general.file_type", &type);
     if (!is_set(set, count, "general.quantization_version"))
         put_number(job, 0, "general.quantization_version", NIB_KEY_U32, QUANTIZATION_VERSION);
     if (known && !is_set(set, count, "general.file_type"))
@@ -226,7 +282,7 @@ static nib_status put_all(nib_job *job, const nib_job_options *options, const us
     snprintf(layers, sizeof layers, "%s.block_count", g->policy.architecture);
     const char *pruned = options->prune_layers ? layers : NULL;
     NIB_TRY(copy_keys(job, set, options->key_count, pruned));
-    if (!nib_file_key_find(job->input, 0, ARCHITECTURE) &&
+    if (*g->policy.architecture && !nib_file_key_find(keys_of(job), 0, ARCHITECTURE) &&
         !is_set(set, options->key_count, ARCHITECTURE))
         put_string(job, 0, ARCHITECTURE, g->policy.architecture);
     put_versions(job, set, options->key_count);

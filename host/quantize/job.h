@@ -37,6 +37,7 @@ typedef struct nib_unit {
         *importance; /* of the columns, one row of them for each `importance_rows` rows of the
                                  tensor; NULL: none */
     int64_t importance_rows;
+    int64_t head_rows; /* rows of a head, which are permuted (gguf_names.h); 0: rows stay */
 } nib_unit;
 
 /* What a job that writes GGUF has beside its tables. */
@@ -45,8 +46,10 @@ typedef struct nib_gguf_job {
     nib_imatrix importance;
     nib_subject *subjects; /* in the order of the output's tensors */
     int64_t count;
-    char *names;    /* new names of tensors, where layers are pruned */
-    nib_text *keys; /* of each file */
+    char *names;     /* of tensors that are called otherwise than in the input */
+    nib_file *model; /* a GGUF file that gives the keys; NULL: the input does */
+    int translated;  /* the input is safetensors: names and rows become llama.cpp's */
+    nib_text *keys;  /* of each file */
     int64_t *key_counts;
     int32_t files;
     int keep_split;
@@ -82,8 +85,10 @@ void nib_gguf_job_free(nib_gguf_job *gguf);
 size_t nib_gguf_job_memory(const nib_gguf_job *gguf);
 /* gguf_job_keys.c: the keys of each output file. */
 nib_status nib_gguf_job_keys(nib_job *job, const nib_job_options *options);
-/* The policy's numbers of the model, from the input's keys. */
-nib_status nib_gguf_job_model(const nib_file *input, nib_gguf_policy *policy);
+/* Opens the template, and fills the policy's numbers of the model from its keys or the input's. */
+nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options);
+/* gguf_subjects.c: the policy's subjects. `prune` as in the options. */
+nib_status nib_gguf_job_subjects(nib_job *job, const char *prune);
 
 /* Makes an output tensor, taking the name; a unit with nothing in it. */
 int64_t nib_job_add_tensor(nib_job *job, char *name, nib_dtype type, const nib_stored_type *blocks,

@@ -2,6 +2,7 @@
 #include "recode.h"
 
 #include "../core/internal.h"
+#include "gguf_names.h"
 #include "nonfinite.h"
 
 #include <string.h>
@@ -39,6 +40,31 @@ nib_status nib_recode_need(const nib_unit *u, int64_t rows, size_t bytes[NIB_STA
     if (u->importance) need[NIB_STAGE_IMPORTANCE] = (size_t)u->cols * sizeof(float);
     for (int i = 0; i < NIB_STAGE_BUFFERS; i++)
         if (bytes[i] < need[i]) bytes[i] = need[i];
+    return NIB_OK;
+}
+
+/* ---- reading ---- */
+
+/* Permuted rows come one by one. */
+static nib_status read_rows(const nib_job *job, const nib_unit *u, nib_stage *stage, int64_t first,
+                            int64_t rows)
+{
+    size_t row = (size_t)u->row_bytes;
+    if (!u->head_rows)
+        return nib_stage_read(stage, job->input, u->source.shard,
+                              u->source.offset + (uint64_t)first * row, NIB_STAGE_X,
+                              (size_t)rows * row);
+    double start = nib_seconds();
+    unsigned char *x = stage->host[NIB_STAGE_X];
+    for (int64_t i = 0; i < rows; i++) {
+        uint64_t from = (uint64_t)nib_gguf_source_row(first + i, u->head_rows) * row;
+        NIB_TRY(nib_file_read(job->input, u->source.shard, u->source.offset + from,
+                              x + (size_t)i * row, row));
+    }
+    stage->data[NIB_STAGE_X] = x;
+    if (nib_host_memory(stage->ctx)) stage->device[NIB_STAGE_X] = nib_wrap(x, (size_t)rows * row);
+    stage->read_seconds += nib_seconds() - start;
+    stage->read_bytes += (size_t)rows * row;
     return NIB_OK;
 }
 
@@ -163,9 +189,7 @@ nib_status nib_recode_tile(const nib_job *job, const nib_unit *u, nib_stage *sta
     NIB_TRY(bytes_of(u->from, rows, u->cols, &read));
     NIB_TRY(bytes_of(u->to, rows, u->cols, &made));
     NIB_TRY(nib_recode_blocks(u, rows, &blocks));
-    NIB_TRY(nib_stage_read(stage, job->input, u->source.shard,
-                           u->source.offset + (uint64_t)first * (uint64_t)u->row_bytes, NIB_STAGE_X,
-                           read));
+    NIB_TRY(read_rows(job, u, stage, first, rows));
     double start = nib_seconds();
     if (!is_blocks(u->from) && !is_blocks(u->to)) NIB_TRY(check_plain(job, u, stage, first, rows));
     memcpy(stage->data[NIB_STAGE_REPORT], &empty, sizeof empty);
