@@ -182,6 +182,12 @@ double errors_sqnr(const nib_error_total *errors);
 nib_status list_devices(nib_device_info **infos_ret, size_t *count_ret);
 json_t *json_devices(const nib_device_info *infos, size_t count);
 
+/* ---- what GGUF files say: keys.c ---- */
+
+/* Numbers and strings by name; of arrays the type and count. One line of the most telling ones. */
+json_t *json_keys(const nib_file *file);
+void print_keys(const nib_file *file);
+
 /* ---- checkpoints: tensors.c ---- */
 
 /* 1: `text` ends in `end`. */

@@ -159,14 +159,15 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
     nib_status status = nib_job_create(file, &options, &job);
     const char *name = choice_name(scheme),
                *loads = scheme->mixture ? "llama.cpp" : scheme->scheme->loads;
+    int needs_importance = scheme->mixture && !settings->importance && status == NIB_E_ARGUMENT;
     table_cell(t, "%s", name);
     if (status != NIB_OK) {
         json_array_append_new(
             list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(nib_last_error())));
         for (int column = 0; column < 3; column++) table_cell(t, "-");
         table_cell(t, "%s", loads);
-        table_cell(t, "refused");
-        return status;
+        table_cell(t, "%s", needs_importance ? "needs --importance" : "refused");
+        return needs_importance ? NIB_OK : status;
     }
     nib_job_totals totals;
     nib_job_sum(job, &totals);
@@ -185,10 +186,10 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
     return NIB_OK;
 }
 
-/* The schemes that the format can carry, one after the other; 0 past the end. */
-static int scheme_at(const nib_file *file, size_t index, choice *scheme_ret)
+/* All schemes, or GGUF's alone, one after the other; 0 past the end. */
+static int scheme_at(int gguf, size_t index, choice *scheme_ret)
 {
-    size_t skipped = strcmp(nib_file_format(file), "gguf") ? 0 : nib_scheme_count();
+    size_t skipped = gguf ? nib_scheme_count() : 0;
     *scheme_ret = (choice){nib_scheme_at(index + skipped), NULL};
     if (!scheme_ret->scheme)
         scheme_ret->mixture = nib_mixture_at(index + skipped - nib_scheme_count());
@@ -205,7 +206,7 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
     int64_t parameters = file_elements(file);
     choice scheme;
     int code = 0, refused = 0;
-    for (size_t i = 0; scheme_at(file, i, &scheme); i++) {
+    for (size_t i = 0; scheme_at(usual->mixture != NULL, i, &scheme); i++) {
         int is_default = scheme.scheme == usual->scheme && scheme.mixture == usual->mixture;
         nib_status status = add_scheme(settings, file, parameters, &scheme, is_default, t, list);
         if (status == NIB_OK) continue;
