@@ -57,7 +57,7 @@ static int asks_for_gguf(const cli_settings *settings, const nib_file *file)
 }
 
 /* Returns 0, or the exit code after saying what is wrong. */
-static int choose(const cli_settings *settings, const nib_file *file, choice *chosen)
+static int find_choice(const cli_settings *settings, const nib_file *file, choice *chosen)
 {
     int gguf = asks_for_gguf(settings, file);
     *chosen = (choice){NULL, nib_mixture_find(settings->scheme ? settings->scheme : "q4_k_m")};
@@ -79,6 +79,28 @@ static int choose(const cli_settings *settings, const nib_file *file, choice *ch
     chosen->scheme =
         settings->bits || settings->offset != OFFSET_ANY ? variant(settings, base) : base;
     return chosen->scheme ? 0 : 2;
+}
+
+/* Options that the choice would not heed are mistakes. */
+static int choose(const cli_settings *settings, const nib_file *file, choice *chosen)
+{
+    int code = find_choice(settings, file, chosen);
+    int planar = settings->bits || settings->offset != OFFSET_ANY ||
+                 settings->group != GROUP_OF_SCHEME || settings->fallback;
+    int gguf = settings->pure || settings->importance || settings->output_type ||
+               settings->embedding_type || settings->leave_output || settings->allow_requantize ||
+               settings->keep_split || settings->prune_layers || settings->keys.count ||
+               settings->architecture || settings->template_path;
+    if (!code && chosen->mixture && planar)
+        return fail(2,
+                    "--bits, --group-size, --group-fallback, --asym and --sym are not for GGUF's "
+                    "%s, whose blocks are fixed",
+                    chosen->mixture->name);
+    if (!code && chosen->scheme && gguf)
+        return fail(2,
+                    "the options of GGUF are not for %s; take --format gguf or a scheme as q4_k_m",
+                    chosen->scheme->name);
+    return code;
 }
 
 /* Nothing on the command line says which scheme. */

@@ -272,8 +272,14 @@ static nib_status read_settings(nib_recipe *recipe, json_t *root)
     int64_t group;
     int word;
     NIB_TRY(get_string(root, "scheme", &scheme));
-    if (scheme && !recipe->scheme) NIB_TRY(find_scheme(scheme, "recipe", &recipe->scheme));
+    if (scheme && !recipe->scheme && !recipe->mixture)
+        NIB_TRY(find_scheme(scheme, "recipe", &recipe->scheme));
     NIB_TRY(get_group(root, &group));
+    if (recipe->mixture && (scheme || group >= 0 || json_object_get(root, "group_fallback")))
+        return NIB_FAIL(
+            NIB_E_ARGUMENT,
+            "recipe: into GGUF the mixture comes from --scheme, and blocks are fixed: no "
+            "\"scheme\", \"group\" or \"group_fallback\"");
     if (recipe->group < 0) recipe->group = group;
     NIB_TRY(get_word(root, "group_fallback", fallbacks, 3, &word));
     if (word > 0 && recipe->fallback == NIB_FALLBACK_ERROR)
