@@ -250,7 +250,7 @@ nib_status nib_job_create(const nib_file *input, const nib_job_options *options,
 void nib_job_close(nib_job *job)
 {
     if (!job) return;
-    if (job->names) drop_layout(job);
+    if (job->names && job->decisions) drop_layout(job);
     nib_recipe_free(&job->recipe);
     nib_gguf_job_free(job->gguf);
     free(job->names);

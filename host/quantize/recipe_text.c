@@ -311,6 +311,7 @@ static nib_status read_json(nib_recipe *recipe, const nib_job_options *options)
     json_error_t error;
     const char *text = options->recipe ? options->recipe : "{}";
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!root && error.line < 0) return NIB_FAIL(NIB_E_MEMORY, "no memory for the recipe");
     if (!root)
         return NIB_FAIL(json_error_code(&error) == json_error_duplicate_key ? NIB_E_DUP
                                                                             : NIB_E_JSON,
