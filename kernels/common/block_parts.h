@@ -211,18 +211,29 @@ NIB_FN void nib_parts_mins(nib_source s, nib_i32 block, nib_parts *p)
 
 /* ---- 256 elements without mins ---- */
 
+/* Codes and scales of groups j and j + 1 without an importance. */
+NIB_FN void nib_improved_pair(nib_source s, nib_i32 j, nib_f *code, nib_f *scale)
+{
+    nib_f x[32];
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < 32; i++) x[i] = nib_source_x(s, j * 16 + i);
+    nib_search_improved(x, 16, 4, code, scale);
+}
+
 NIB_FN void nib_parts_q3(nib_source s, nib_parts *p)
 {
-    nib_f scale[16], total[16], code[16], mean = nib_same(0.0f), zero = nib_same(0.0f);
+    nib_f scale[16], total[16], mean = nib_same(0.0f), zero = nib_same(0.0f);
     if (s.weighted) mean = nib_squares(s, 0, 256) * 2.0f * (1.0f / 256.0f);
-    for (nib_i32 j = 0; j < 16; j++) {
+    for (nib_i32 j = 0; s.weighted && j < 16; j++) {
         nib_f x[16], w[16];
         nib_load_group(s, NIB_B_Q3_K, j, mean, x, w);
         total[j] = nib_total(w, 16);
-        if (s.weighted) {
-            p->found[j] = nib_search_signed(x, w, 16, 4);
-            scale[j] = p->found[j].scale;
-        } else scale[j] = nib_search_improved(x, 16, 4, code);
+        p->found[j] = nib_search_signed(x, w, 16, 4);
+        scale[j] = p->found[j].scale;
+    }
+    for (nib_i32 j = 0; !s.weighted && j < 16; j += 2) {
+        nib_f code[32];
+        nib_improved_pair(s, j, code, scale + j);
     }
     if (s.weighted) {
         nib_found f = nib_search_signed(scale, total, 16, 32);
@@ -309,11 +320,10 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     nib_i32 plain = block < NIB_B_Q2_K && !s.weighted, bias = mins ? 0 : limit;
     nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
     if (block == NIB_B_Q3_K && !s.weighted) {
-        nib_f x[16], found[16];
-        for (nib_i32 i = 0; i < 16; i++) found[i] = nib_same(0.0f);
-        for (nib_i32 i = 0; i < 16; i++) x[i] = nib_source_x(s, j * 16 + i);
-        if (nib_any(gone)) nib_search_improved(x, 16, 4, found);
-        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[i]);
+        nib_f found[32], scale[2];
+        for (nib_i32 i = 0; i < 32; i++) found[i] = nib_same(0.0f);
+        if (nib_any(gone)) nib_improved_pair(s, j & ~1, found, scale);
+        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[(j & 1) * 16 + i]);
     }
     for (nib_i32 i = 0; i < n; i++) {
         nib_f x = nib_source_x(s, j * n + i);

@@ -21,6 +21,10 @@ NIB_FN nib_m nib_not(nib_m a) { return !a; }
 NIB_FN nib_i32 nib_any(nib_m a) { return a; }
 NIB_FN nib_f nib_select(nib_m m, nib_f a, nib_f b) { return m ? a : b; }
 NIB_FN nib_n nib_select_n(nib_m m, nib_n a, nib_n b) { return m ? a : b; }
+NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
+{
+    return x < low ? low : x > high ? high : x;
+}
 NIB_FN nib_f nib_abs(nib_f x) { return NIB_BITS_F32(NIB_F32_BITS(x) & 0x7fffffffu); }
 NIB_FN nib_f nib_from_n(nib_n x) { return (float)x; }
 

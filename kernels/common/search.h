@@ -11,12 +11,6 @@ typedef struct nib_found {
     nib_f scale, min, inverse, from, bias;
 } nib_found;
 
-NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
-{
-    x = nib_select_n(nib_less_n(x, nib_same_n(low)), nib_same_n(low), x);
-    return nib_select_n(nib_less_n(nib_same_n(high), x), nib_same_n(high), x);
-}
-
 /* The code nearest to x, as a number. */
 NIB_FN nib_f nib_code(nib_f x, nib_i32 low, nib_i32 high)
 {
@@ -78,62 +72,83 @@ NIB_FN nib_found nib_search_signed(const nib_f *x, const nib_f *w, nib_i32 n, ni
     return f;
 }
 
-/* One pass over the codes, changing each to what fits the others best. low 0: codes of numbers >= 0,
- * kept in bytes. Returns the lanes in which one changed. */
-NIB_FN nib_m nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low, nib_i32 high,
-                         nib_f *code, nib_code_sums *s)
+/* Changes code *l of x, which has weight w, to what fits the other codes best; returns the lanes in
+ * which it changed. low 0: codes of numbers >= 0, kept in bytes. */
+NIB_FN nib_m nib_improve_one(nib_f x, nib_f w, nib_i32 low, nib_i32 high, nib_f *l,
+                             nib_code_sums *s)
 {
-    nib_f zero = nib_same(0.0f);
-    nib_m changed = nib_less(zero, zero);
-    NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++) {
-        nib_f l = code[i], wx = w[i] * x[i];
-        nib_f lx = s->lx - wx * l, l2 = s->l2 - w[i] * l * l;
-        nib_m better = nib_less(zero, lx);
-        if (low == 0) better = nib_both(better, nib_less(zero, l2));
-        if (!nib_any(better)) continue;
-        nib_n nearest = nib_nearest(nib_ratio(x[i] * l2, lx));
-        nib_f next = nib_from_n(nib_clamp_n(nearest, low ? low : -0x7fffffff, high));
-        better = nib_both(better, nib_not(nib_equal(next, l)));
-        lx = lx + wx * next;
-        l2 = l2 + w[i] * next * next;
-        if (low != 0) better = nib_both(better, nib_less(zero, l2));
-        better = nib_both(better, nib_less(s->lx * s->lx * l2, lx * lx * s->l2));
-        nib_f kept = low ? next : nib_from_n(nib_clamp_n(nearest, -0x7fffffff, high) & 255);
-        code[i] = nib_select(better, kept, l);
-        s->lx = nib_select(better, lx, s->lx);
-        s->l2 = nib_select(better, l2, s->l2);
-        changed = nib_either(changed, better);
-    }
-    return changed;
+    nib_f zero = nib_same(0.0f), wx = w * x;
+    nib_f lx = s->lx - wx * *l, l2 = s->l2 - w * *l * *l;
+    nib_m better = nib_less(zero, lx);
+    if (low == 0) better = nib_both(better, nib_less(zero, l2));
+    nib_n nearest = nib_nearest(nib_ratio(x * l2, lx));
+    nib_n cut = nib_clamp_n(nearest, low ? low : -0x7fffffff, high);
+    nib_f next = nib_from_n(cut);
+    better = nib_both(better, nib_not(nib_equal(next, *l)));
+    lx = lx + wx * next;
+    l2 = l2 + w * next * next;
+    if (low != 0) better = nib_both(better, nib_less(zero, l2));
+    better = nib_both(better, nib_less(s->lx * s->lx * l2, lx * lx * s->l2));
+    *l = nib_select(better, low ? next : nib_from_n(cut & 255), *l);
+    s->lx = nib_select(better, lx, s->lx);
+    s->l2 = nib_select(better, l2, s->l2);
+    return better;
 }
 
-NIB_FN nib_f nib_improved_scale(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low,
-                                nib_i32 high, nib_f *code, nib_code_sums s)
+NIB_FN nib_f nib_sums_scale(nib_code_sums s)
 {
-    for (nib_i32 pass = 0; pass < 5; pass++)
-        if (!nib_any(nib_improve(x, w, n, low, high, code, &s))) break;
     return nib_select(nib_less(nib_same(0.0f), s.l2), nib_ratio(s.lx, s.l2), nib_same(0.0f));
 }
 
-/* q3_K's: codes -limit..limit-1 from one guess, then improved; code[n] gets them plus limit, or 0
- * where there is nothing. */
-NIB_FN nib_f nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code)
+/* Up to five passes over n codes; returns the scale. */
+NIB_FN nib_f nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 high, nib_f *code,
+                         nib_code_sums s)
 {
-    nib_f w[16], zero = nib_same(0.0f), max = nib_extreme(x, n);
-    nib_m none = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
-    nib_f inverse = nib_ratio(nib_same(-(float)limit), max);
-    NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++) {
-        w[i] = x[i] * x[i];
-        code[i] = nib_code(inverse * x[i], -limit, limit - 1);
+    for (nib_i32 pass = 0; pass < 5; pass++) {
+        nib_m changed = nib_less(nib_same(0.0f), nib_same(0.0f));
+        for (nib_i32 i = 0; i < n; i++)
+            changed = nib_either(changed, nib_improve_one(x[i], w[i], 0, high, &code[i], &s));
+        if (!nib_any(changed)) break;
     }
-    nib_code_sums s = nib_sum_codes(x, w, n, limit, inverse);
-    nib_f scale = nib_improved_scale(x, w, n, -limit, limit - 1, code, s);
+    return nib_sums_scale(s);
+}
+
+/* q3_K's, of two groups of n at once, as each waits for its own sums: codes -limit..limit-1 from one
+ * guess, then improved. code[2 * n] gets them plus limit, or 0 where there is nothing; scale[2]. */
+NIB_FN void nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code, nib_f *scale)
+{
+    nib_f w[32], zero = nib_same(0.0f);
+    nib_code_sums s[2];
+    nib_m none[2];
     NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++)
-        code[i] = nib_select(none, zero, code[i] + nib_same((float)limit));
-    return nib_select(none, zero, scale);
+    for (nib_i32 k = 0; k < 2; k++) {
+        nib_f max = nib_extreme(x + k * n, n);
+        nib_f inverse = nib_ratio(nib_same(-(float)limit), max);
+        none[k] = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
+        NIB_UNROLL
+        for (nib_i32 i = k * n; i < k * n + n; i++) {
+            w[i] = x[i] * x[i];
+            code[i] = nib_code(inverse * x[i], -limit, limit - 1);
+        }
+        s[k] = nib_sum_codes(x + k * n, w + k * n, n, limit, inverse);
+    }
+    for (nib_i32 pass = 0; pass < 5; pass++) {
+        nib_m changed = nib_less(zero, zero);
+        NIB_UNROLL
+        for (nib_i32 i = 0; i < n; i++) {
+            nib_m a = nib_improve_one(x[i], w[i], -limit, limit - 1, &code[i], &s[0]);
+            nib_m b = nib_improve_one(x[n + i], w[n + i], -limit, limit - 1, &code[n + i], &s[1]);
+            changed = nib_either(changed, nib_either(a, b));
+        }
+        if (!nib_any(changed)) break;
+    }
+    NIB_UNROLL
+    for (nib_i32 k = 0; k < 2; k++) {
+        scale[k] = nib_select(none[k], zero, nib_sums_scale(s[k]));
+        NIB_UNROLL
+        for (nib_i32 i = k * n; i < k * n + n; i++)
+            code[i] = nib_select(none[k], zero, code[i] + nib_same((float)limit));
+    }
 }
 
 /* Numbers x >= 0 as codes 0..limit, which code[n] gets. */
@@ -167,7 +182,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
         s.l2 = s.l2 + w[i] * value * value;
         code[i] = nib_from_n(l & 255);
     }
-    nib_f scale = nib_improved_scale(x, w, n, 0, limit, code, s);
+    nib_f scale = nib_improve(x, w, n, limit, code, s);
     for (nib_i32 i = 0; i < n; i++) code[i] = nib_select(none, zero, code[i]);
     return nib_select(none, zero, scale);
 }

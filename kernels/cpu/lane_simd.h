@@ -24,6 +24,10 @@ NIB_FN nib_m nib_not(nib_m a) { return m_not(a); }
 NIB_FN nib_i32 nib_any(nib_m a) { return m_any(a); }
 NIB_FN nib_f nib_select(nib_m m, nib_f a, nib_f b) { return m_select(m, a, b); }
 NIB_FN nib_n nib_select_n(nib_m m, nib_n a, nib_n b) { return m_select_int(m, a, b); }
+NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
+{
+    return v_least(v_most(x, v_splat_int(low)), v_splat_int(high));
+}
 NIB_FN nib_f nib_abs(nib_f x) { return (vf)((vi)x & 0x7fffffff); }
 NIB_FN nib_f nib_from_n(nib_n x) { return v_from_int(x); }
 NIB_FN nib_f nib_ratio(nib_f a, nib_f b) { return a / b; }

@@ -269,6 +269,9 @@ INLINE void v_store16(void *p, vi v)
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
 }
 
+INLINE vi v_least(vi a, vi b) { return (vi)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+INLINE vi v_most(vi a, vi b) { return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b); }
+
 /* ---- masks of single vectors: -1 or 0 ---- */
 
 typedef vi vm;

@@ -247,6 +247,9 @@ INLINE void v_store16(void *p, vi v)
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)v));
 }
 
+INLINE vi v_least(vi a, vi b) { return (vi)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+INLINE vi v_most(vi a, vi b) { return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+
 /* ---- masks of single vectors ---- */
 
 typedef __mmask16 vm;
