@@ -247,6 +247,7 @@ typedef uint32_t vu __attribute__((vector_size(32)));
 
 /* b where either is NaN. */
 INLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf v_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE vf v_rint(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT); }
 INLINE vi v_to_f16(vf x)
 {
