@@ -77,7 +77,7 @@ enum {
     NIB_IF_WARP_GROUP = 1 << 6, /* group is 32, 64, 128 or 256 and divides the columns */
     NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
     NIB_IF_SEGMENT32 = 1 << 8,  /* segment % 32 == 0, or one segment per row */
-    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (nib_args.row_sums) */
+    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (NIB_W_ROW) */
 };
 
 /* A kernel row. Masks have bit n for number n: bits of a code, element types, offsets. The name is

@@ -61,7 +61,7 @@ static const char *condition_refusal(uint32_t conditions, const nib_request *r)
         {NIB_IF_WARP_GROUP, warp_group && a->cols % a->group == 0,
          "group is not 32, 64, 128 or 256, or cut short"},
         {NIB_IF_ALIGN16, align16, "not aligned to 16 bytes, or cols no multiple of 8"},
-        {NIB_IF_NO_SUMS, !a->row_sums, "weights that need a sum over the row"},
+        {NIB_IF_NO_SUMS, a->weights != NIB_W_ROW, "weights that need a sum over the row"},
     };
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         if ((conditions & checks[i].condition) && !checks[i].holds) return checks[i].refusal;

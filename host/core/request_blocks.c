@@ -56,7 +56,8 @@ nib_status nib_request_quantize_blocks(const nib_ctx *ctx, nib_block block, int6
         NIB_TRY(nib_request_put(&r, ctx, NIB_SCALES, names[NIB_SCALES], importance,
                                 cols * (int64_t)sizeof(float), sizeof(float)));
         /* ggml weighs these by the sum of squares over the row, the others over the block */
-        r.args.row_sums = r.args.form.sub == NIB_SUB_NONE && r.args.form.codes == NIB_CODES_PLAIN;
+        int of_row = r.args.form.sub == NIB_SUB_NONE && r.args.form.codes == NIB_CODES_PLAIN;
+        r.args.weights = of_row ? NIB_W_ROW : NIB_W_BLOCK;
     }
     NIB_TRY(nib_request_put(&r, ctx, NIB_OUT, names[NIB_OUT], blocks, bytes, 2));
     if (report.handle) {

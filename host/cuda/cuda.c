@@ -13,7 +13,9 @@
 
 /* The fatbins, one for each .cu; empty where nibble was built without nvcc. */
 #define NIB_CUDA_MODULES(X)                                                                        \
-    X(quantize) X(ranges) X(dequantize) X(repack) X(convert) X(errors) X(histogram)
+    X(quantize)                                                                                    \
+    X(ranges) X(dequantize) X(repack) X(convert) X(errors) X(histogram) X(blocks) X(blocks_32)     \
+        X(blocks_256)
 #define X(name)                                                                                    \
     extern const unsigned char nib_blob_##name##_fatbin[];                                         \
     extern const size_t nib_blob_##name##_fatbin_size;
@@ -31,8 +33,8 @@ static const struct {
 };
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL2(OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, item2,   \
-                    lanes2, entry2)                                                                \
+#define NIB_KERNEL_OF(types, OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, \
+                      item2, lanes2, entry2)                                                       \
     {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
      .bits = code_bits,                                                                            \
@@ -42,8 +44,10 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .conditions = needs,                                                                          \
      .max_cols = widest,                                                                           \
+     .blocks = types,                                                                              \
      .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1},                                    \
                 {NIB_ITEM_##item2, NULL, entry2, stem, lanes2}}},
+#define NIB_KERNEL2(...) NIB_KERNEL_OF(0, __VA_ARGS__)
 #define NIB_KERNEL(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry)         \
     NIB_KERNEL2(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry, NONE, 0,   \
                 NULL)

@@ -21,21 +21,27 @@ enum { GROUP = 0 }; /* nib_launch.lanes */
     }
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL(OP, name_, module, bits_, conditions_, first, second)                           \
+#define KERNEL(OP, name_, bits_, conditions_, blocks_, ...)                                        \
     {.name = name_,                                                                                \
      .op = NIB_OP_##OP,                                                                            \
-     .bits = BITS_##bits_,                                                                         \
+     .bits = bits_,                                                                                \
      .x_types = NIB_ANY,                                                                           \
      .y_types = NIB_ANY,                                                                           \
      .scale_types = NIB_ANY,                                                                       \
      .offsets = NIB_ANY,                                                                           \
      .conditions = conditions_,                                                                    \
-     .launch = {first, second}},
+     .blocks = blocks_,                                                                            \
+     .launch = {__VA_ARGS__}},
+#define NIB_KERNEL(OP, name, module, bits, conditions, first, second)                              \
+    KERNEL(OP, name, BITS_##bits, conditions, 0, first, second)
+#define NIB_KERNEL_OF(ID, name, module, conditions, first, second)                                 \
+    KERNEL(QUANTIZE_BLOCKS, name, NIB_ANY, conditions, NIB_BIT(NIB_BLOCK_##ID), first, second)
 #include "opencl_kernels.def"
 };
 
 static const nib_opencl_module modules[] = {
 #define NIB_KERNEL(OP, name, module, bits, conditions, first, second) NIB_MODULE_##module,
+#define NIB_KERNEL_OF(ID, name, module, conditions, first, second) NIB_MODULE_##module,
 #include "opencl_kernels.def"
 };
 

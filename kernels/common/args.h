@@ -30,6 +30,8 @@ enum { NIB_AXIS_COLS, NIB_AXIS_ROWS };
 enum { NIB_WORDS_ROW, NIB_WORDS_STRIDED };
 enum { NIB_SUB_NONE, NIB_SUB_NIBBLES, NIB_SUB_SIXES, NIB_SUB_PAIRS, NIB_SUB_BYTES, NIB_SUB_SPLIT };
 enum { NIB_CODES_PLAIN, NIB_CODES_FLIP, NIB_CODES_IQ4 };
+/* The importance: none, one that needs sums over the block, one that needs them over the row. */
+enum { NIB_W_NONE, NIB_W_BLOCK, NIB_W_ROW };
 enum { NIB_NOWHERE = 255 };
 enum {
     NIB_B_Q4_0 = 2,
@@ -84,8 +86,8 @@ typedef struct nib_args {
     nib_i32 range, divisor, low, empty; /* the rule's columns */
     nib_i32 nonfinite;                  /* NIB_N_* */
     nib_i32 has_report;                 /* NIB_REPORT is there */
-    nib_i32 row_sums;    /* quantize_blocks: weights need the sum of squares over the row */
-    nib_block_form form; /* group is its `elements` in calls on blocks */
+    nib_i32 weights;                    /* quantize_blocks: NIB_W_* */
+    nib_block_form form;                /* group is its `elements` in calls on blocks */
 } nib_args;
 
 #endif

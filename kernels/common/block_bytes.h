@@ -81,6 +81,23 @@ NIB_FN nib_i32 nib_join(nib_parted p, nib_u32 low, nib_u32 high)
     return (nib_i32)value;
 }
 
+/* Puts a number into bytes, of a private array, that are zero there. */
+NIB_FN void nib_put_parts(nib_u8 *bytes, nib_parted p, nib_i32 value)
+{
+    nib_u32 v = (nib_u32)value;
+    bytes[p.low.at] |= (nib_u8)((v & ((1u << p.low.bits) - 1u)) << p.low.shift);
+    if (p.high.bits)
+        bytes[p.high.at] |=
+            (nib_u8)((v >> p.low.bits & ((1u << p.high.bits) - 1u)) << p.high.shift);
+}
+
+NIB_FN void nib_put_half(nib_u8 *bytes, nib_i32 at, nib_u32 half_)
+{
+    if (at == NIB_NOWHERE) return;
+    bytes[at] = (nib_u8)half_;
+    bytes[at + 1] = (nib_u8)(half_ >> 8);
+}
+
 /* A stored factor as the number that it stands for. */
 NIB_FN nib_i32 nib_sub_value(nib_block_form f, nib_i32 stored)
 {

@@ -29,12 +29,12 @@ static inline float nib_source_mean(nib_source s) { return s.mean; }
 
 #include "../common/block_parts.h"
 
-/* Weights of blocks of 32 need the mean square of their row (args.row_sums): it goes into the first
+/* Weights of blocks of 32 need the mean square of their row (NIB_W_ROW): it goes into the first
  * four bytes of each block of the row, from where the next launch takes it. */
 NIB_CPU_KERNEL(nib_cpu_block_sums)
 {
     nib_source s = {.x = span[NIB_X], .type = args->x_type, .nonfinite = args->nonfinite};
-    for (nib_i64 row = begin; args->row_sums && row < end; row++) {
+    for (nib_i64 row = begin; args->weights == NIB_W_ROW && row < end; row++) {
         float sum = 0.0f;
         s.first = row * args->cols;
         for (nib_i64 k = 0; k < args->cols; k++, s.first++)
@@ -46,23 +46,6 @@ NIB_CPU_KERNEL(nib_cpu_block_sums)
     }
 }
 
-static inline void quantize_block(nib_source s, nib_i32 block, nib_block_form f, nib_u8 *bytes,
-                                  nib_parts *p)
-{
-    nib_parts_of(s, block, p);
-    memset(bytes, 0, (size_t)f.bytes);
-    store_half(bytes, f.d_at, (nib_u32)p->d);
-    store_half(bytes, f.m_at, (nib_u32)p->m);
-    for (nib_i32 j = 0; j < nib_groups_of(block); j++) {
-        nib_i32 n = nib_group_of(block), code[32];
-        nib_codes_of(s, block, p, j, code);
-        for (nib_i32 i = 0; i < n; i++) put_parts(bytes, nib_code_at(f, j * n + i), code[i]);
-        if (f.sub == NIB_SUB_NONE) continue;
-        put_parts(bytes, nib_sub_at(f, 0, j), p->sub[j]);
-        if (f.m_at != NIB_NOWHERE) put_parts(bytes, nib_sub_at(f, 1, j), p->sub_min[j]);
-    }
-}
-
 static inline void quantize_blocks(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
                                    nib_i64 end, nib_i32 block)
 {
@@ -70,7 +53,7 @@ static inline void quantize_blocks(void *const span[NIB_SPANS], const nib_args *
     nib_source s = {.x = span[NIB_X],
                     .type = a->x_type,
                     .nonfinite = a->nonfinite,
-                    .weighted = span[NIB_SCALES] != NULL};
+                    .weighted = a->weights != NIB_W_NONE};
     for (nib_i64 item = begin; item < end; item++) {
         nib_u8 *bytes = (nib_u8 *)span[NIB_OUT] + item * a->form.bytes;
         int nonfinite = 0, zeros = 1;
@@ -78,14 +61,13 @@ static inline void quantize_blocks(void *const span[NIB_SPANS], const nib_args *
         if (s.weighted)
             s.importance =
                 (const float *)span[NIB_SCALES] + item % a->scale_cols * a->form.elements;
-        if (a->row_sums) memcpy(&s.mean, bytes, sizeof s.mean);
+        if (a->weights == NIB_W_ROW) memcpy(&s.mean, bytes, sizeof s.mean);
         for (nib_i32 i = 0; i < a->form.elements; i++) {
             nonfinite |= !nib_is_finite(load_element(s.x, s.type, s.first + i));
             zeros &= nib_source_x(s, i) == 0.0f;
         }
-        nib_parts p = {.d = 0};
         if (nonfinite && a->nonfinite == NIB_N_ERROR) poison_block(bytes, a->form);
-        else quantize_block(s, block, a->form, bytes, &p);
+        else nib_block_quantize(s, block, a->form, bytes);
         report_block(&report, a, item, nonfinite, zeros, load_half(bytes, a->form.d_at),
                      load_half(bytes, a->form.m_at));
     }

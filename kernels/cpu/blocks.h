@@ -16,13 +16,6 @@ static inline void report_block(cell_report *report, const nib_args *a, nib_i64 
     report->saturated += (d & 0x7c00u) == 0x7c00u || (m & 0x7c00u) == 0x7c00u;
 }
 
-static inline void store_half(nib_u8 *bytes, nib_i32 at, nib_u32 half)
-{
-    if (at == NIB_NOWHERE) return;
-    bytes[at] = (nib_u8)half;
-    bytes[at + 1] = (nib_u8)(half >> 8);
-}
-
 static inline nib_u32 load_half(const nib_u8 *bytes, nib_i32 at)
 {
     return at == NIB_NOWHERE ? 0u : bytes[at] | (nib_u32)bytes[at + 1] << 8;
@@ -32,18 +25,8 @@ static inline nib_u32 load_half(const nib_u8 *bytes, nib_i32 at)
 static inline void poison_block(nib_u8 *bytes, nib_block_form f)
 {
     memset(bytes, 0, (size_t)f.bytes);
-    store_half(bytes, f.d_at, 0x7e00u);
-    store_half(bytes, f.m_at, 0x7e00u);
-}
-
-/* Puts a number into bytes that are zero there. */
-static inline void put_parts(nib_u8 *bytes, nib_parted p, nib_i32 value)
-{
-    nib_u32 v = (nib_u32)value;
-    bytes[p.low.at] |= (nib_u8)((v & ((1u << p.low.bits) - 1u)) << p.low.shift);
-    if (p.high.bits)
-        bytes[p.high.at] |=
-            (nib_u8)((v >> p.low.bits & ((1u << p.high.bits) - 1u)) << p.high.shift);
+    nib_put_half(bytes, f.d_at, 0x7e00u);
+    nib_put_half(bytes, f.m_at, 0x7e00u);
 }
 
 static inline nib_i32 get_parts(const nib_u8 *bytes, nib_parted p)

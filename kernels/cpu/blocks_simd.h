@@ -27,6 +27,8 @@ NIB_FN vf nib_source_mean(nib_source s) { return s.mean; }
 
 #include "../common/block_parts.h"
 
+#include "blocks_plain_simd.h"
+
 /* LANES blocks on their way. */
 typedef struct batch {
     vf x[256], importance[256];
@@ -84,11 +86,12 @@ INLINE void put_plane(nib_u8 *bytes, const nib_u8 *code, int elements, int shift
 INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *bytes)
 {
     memset(bytes, 0, (size_t)f.bytes);
-    store_half(bytes, f.d_at, (nib_u32)b->parts.d[lane]);
-    store_half(bytes, f.m_at, (nib_u32)b->parts.m[lane]);
+    nib_put_half(bytes, f.d_at, (nib_u32)b->parts.d[lane]);
+    nib_put_half(bytes, f.m_at, (nib_u32)b->parts.m[lane]);
     for (int j = 0; f.sub != NIB_SUB_NONE && j < f.elements / f.group; j++) {
-        put_parts(bytes, nib_sub_at(f, 0, j), b->parts.sub[j][lane]);
-        if (f.m_at != NIB_NOWHERE) put_parts(bytes, nib_sub_at(f, 1, j), b->parts.sub_min[j][lane]);
+        nib_put_parts(bytes, nib_sub_at(f, 0, j), b->parts.sub[j][lane]);
+        if (f.m_at != NIB_NOWHERE)
+            nib_put_parts(bytes, nib_sub_at(f, 1, j), b->parts.sub_min[j][lane]);
     }
     put_plane(bytes + f.low_at, b->row, f.elements, 0, f.low_bits, f.low_run);
     if (f.high_bits)
@@ -110,7 +113,7 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
             at[lane] = (nib_i32)((item + lane) % a->scale_cols) * n;
         for (int i = 0; i < n; i++) b->importance[i] = v_gather(importance + i, at);
     }
-    for (int lane = 0; a->row_sums && lane < LANES; lane++) {
+    for (int lane = 0; a->weights == NIB_W_ROW && lane < LANES; lane++) {
         float mean;
         memcpy(&mean, out + lane * f.bytes, sizeof mean);
         s.mean[lane] = mean;
@@ -143,17 +146,25 @@ INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib
     nib_cpu_quantize_blocks(span, a, begin, end);
 }
 
+INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+                          nib_i64 end, nib_block_form f)
+{
+    if (a->weights) quantize_batches(span, a, begin, end, f, 1);
+    else if (f.sub == NIB_SUB_NONE && f.codes != NIB_CODES_IQ4)
+        quantize_plain(span, a, begin, end, f);
+    else quantize_batches(span, a, begin, end, f, 0);
+}
+
 /* One function a type, with and without an importance, compiled for its numbers. */
 #define NIB_BLOCK(ID, name, wire, elements, bytes, bits, group, rule, scale, low_at, low_bits,     \
                   low_run, high_at, high_bits, high_run, d_at, m_at, sub_at, sub, codes, text)     \
     static void quantize_##ID(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,       \
                               nib_i64 end)                                                         \
     {                                                                                              \
-        const nib_block_form f = {wire,     elements,  bytes,    group,         low_at,            \
-                                  low_bits, low_run,   high_at,  high_bits,     high_run,          \
-                                  d_at,     m_at,      sub_at,   NIB_SUB_##sub, NIB_CODES_##codes}; \
-        if (span[NIB_SCALES]) quantize_batches(span, a, begin, end, f, 1);                         \
-        else quantize_batches(span, a, begin, end, f, 0);                                          \
+        const nib_block_form f = {wire,     elements, bytes,   group,         low_at,              \
+                                  low_bits, low_run,  high_at, high_bits,     high_run,            \
+                                  d_at,     m_at,     sub_at,  NIB_SUB_##sub, NIB_CODES_##codes};  \
+        quantize_form(span, a, begin, end, f);                                                     \
     }
 #include "../../include/nibble_schemes.def"
 
@@ -161,7 +172,9 @@ NIB_CPU_KERNEL(ISA(nib_cpu_quantize_blocks))
 {
     switch (args->form.block) {
 #define NIB_BLOCK(ID, ...)                                                                         \
-    case NIB_B_##ID: quantize_##ID(span, args, begin, end); break;
+    case NIB_B_##ID:                                                                               \
+        quantize_##ID(span, args, begin, end);                                                     \
+        break;
 #include "../../include/nibble_schemes.def"
     default: break;
     }

@@ -69,7 +69,7 @@ NIB_REF_KERNEL(nib_ref_quantize_blocks)
     (void)begin, (void)end;
     int64_t of_row = a->cols / a->form.elements;
     for (int64_t row = 0; row < a->rows; row++) {
-        float mean = a->row_sums ? row_mean(span, a, row) : 0.0f;
+        float mean = a->weights == NIB_W_ROW ? row_mean(span, a, row) : 0.0f;
         for (int64_t i = 0; i < of_row; i++) quantize_one(span, a, row * of_row + i, mean);
     }
 }
