@@ -370,7 +370,7 @@ NIB_API nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_pl
                               nib_mem src, nib_layout layout, nib_mem dst);
 
 /* Quantizes x [rows, cols] into blocks, to the bytes that ggml's own quantizer makes
- * (docs/numerics.md section 9). importance: f32[cols], finite and not negative, the weight of each
+ * (docs/numerics.md section 10). importance: f32[cols], finite and not negative, the weight of each
  * column's error in every row; or a zeroed nib_mem. Experts that have each their own are one call
  * each. Q8_0 takes none. The report counts blocks: `empty` those of zeros, `underflow` others whose
  * scale is stored as 0, `saturated` those with a scale or min beyond F16, which is stored as an

@@ -333,6 +333,7 @@ void options_free(cli_settings *settings)
     free(settings->shapes.items);
     free(settings->layers.items);
     free(settings->devices.items);
+    free(settings->keys.items);
 }
 
 /* ---- help ---- */

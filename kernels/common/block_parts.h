@@ -1,5 +1,5 @@
 /* block_parts.h - from the values of one block (or of a block per lane) to the numbers that it
- * stores: docs/numerics.md section 9. Before it come lane.h, search.h and, from the kernel that
+ * stores: docs/numerics.md section 10. Before it come lane.h, search.h and, from the kernel that
  * includes it, the type nib_source with
  *     nib_f nib_source_x(nib_source s, nib_i32 i)       element i of the block, admitted
  *     nib_f nib_source_weight(nib_source s, nib_i32 i)  its importance, where s.weighted
@@ -122,7 +122,7 @@ NIB_FN void nib_parts_weighted(nib_source s, nib_i32 block, nib_parts *p)
     nib_f x[32], w[32];
     nib_load_group(s, block, 0, nib_source_mean(s), x, w);
     if (block == NIB_B_Q4_0 || block == NIB_B_Q5_0)
-        p->found[0] = nib_search_signed(x, w, 32, nib_limit_of(block));
+        p->found[0] = nib_search_signed(x, w, 32, nib_limit_of(block), 1);
     else p->found[0] = nib_search_min(x, w, 32, nib_limit_of(block), nib_steps_of(block, 1));
     p->d = nib_half(p->found[0].scale);
     p->m = nib_half(-p->found[0].min);
@@ -211,21 +211,32 @@ NIB_FN void nib_parts_mins(nib_source s, nib_i32 block, nib_parts *p)
 
 /* ---- 256 elements without mins ---- */
 
+/* Codes and scales of NIB_TOGETHER groups from j on, without an importance. */
+NIB_FN void nib_improved_groups(nib_source s, nib_i32 j, nib_f *code, nib_f *scale)
+{
+    nib_f x[16 * NIB_TOGETHER];
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) x[i] = nib_source_x(s, j * 16 + i);
+    nib_search_improved(x, 16, 4, code, scale);
+}
+
 NIB_FN void nib_parts_q3(nib_source s, nib_parts *p)
 {
-    nib_f scale[16], total[16], code[16], mean = nib_same(0.0f), zero = nib_same(0.0f);
+    nib_f scale[16], total[16], mean = nib_same(0.0f), zero = nib_same(0.0f);
     if (s.weighted) mean = nib_squares(s, 0, 256) * 2.0f * (1.0f / 256.0f);
-    for (nib_i32 j = 0; j < 16; j++) {
+    for (nib_i32 j = 0; s.weighted && j < 16; j++) {
         nib_f x[16], w[16];
         nib_load_group(s, NIB_B_Q3_K, j, mean, x, w);
         total[j] = nib_total(w, 16);
-        if (s.weighted) {
-            p->found[j] = nib_search_signed(x, w, 16, 4);
-            scale[j] = p->found[j].scale;
-        } else scale[j] = nib_search_improved(x, 16, 4, code);
+        p->found[j] = nib_search_signed(x, w, 16, 4, 1);
+        scale[j] = p->found[j].scale;
+    }
+    for (nib_i32 j = 0; !s.weighted && j < 16; j += NIB_TOGETHER) {
+        nib_f code[16 * NIB_TOGETHER];
+        nib_improved_groups(s, j, code, scale + j);
     }
     if (s.weighted) {
-        nib_found f = nib_search_signed(scale, total, 16, 32);
+        nib_found f = nib_search_signed(scale, total, 16, 32, 0);
         p->d = nib_half(f.scale);
         for (nib_i32 j = 0; j < 16; j++)
             p->sub[j] = nib_nearest(nib_code(f.inverse * scale[j], -32, 31) + f.bias);
@@ -248,7 +259,7 @@ NIB_FN void nib_parts_q6(nib_source s, nib_parts *p)
     for (nib_i32 j = 0; j < 16; j++) {
         nib_f x[16], w[16];
         nib_load_group(s, NIB_B_Q6_K, j, zero, x, w);
-        p->found[j] = nib_search_signed(x, w, 16, 32);
+        p->found[j] = nib_search_signed(x, w, 16, 32, 1);
         scale[j] = p->found[j].scale;
     }
     nib_f largest = nib_extreme(scale, 16);
@@ -309,11 +320,11 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     nib_i32 plain = block < NIB_B_Q2_K && !s.weighted, bias = mins ? 0 : limit;
     nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
     if (block == NIB_B_Q3_K && !s.weighted) {
-        nib_f x[16], found[16];
-        for (nib_i32 i = 0; i < 16; i++) found[i] = nib_same(0.0f);
-        for (nib_i32 i = 0; i < 16; i++) x[i] = nib_source_x(s, j * 16 + i);
-        if (nib_any(gone)) nib_search_improved(x, 16, 4, found);
-        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[i]);
+        nib_f found[16 * NIB_TOGETHER], scale[NIB_TOGETHER];
+        nib_i32 k = j % NIB_TOGETHER;
+        for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) found[i] = nib_same(0.0f);
+        if (nib_any(gone)) nib_improved_groups(s, j - k, found, scale);
+        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[k * 16 + i]);
     }
     for (nib_i32 i = 0; i < n; i++) {
         nib_f x = nib_source_x(s, j * n + i);

@@ -10,6 +10,8 @@ typedef float nib_f;
 typedef nib_i32 nib_n; /* an integer per lane */
 typedef nib_i32 nib_m; /* a mask per lane */
 
+#define NIB_TOGETHER 1 /* chains that run side by side: a GPU has other threads for that */
+
 NIB_FN nib_f nib_same(float x) { return x; }
 NIB_FN nib_n nib_same_n(nib_i32 x) { return x; }
 NIB_FN nib_m nib_less(nib_f a, nib_f b) { return a < b; }
@@ -21,6 +23,14 @@ NIB_FN nib_m nib_not(nib_m a) { return !a; }
 NIB_FN nib_i32 nib_any(nib_m a) { return a; }
 NIB_FN nib_f nib_select(nib_m m, nib_f a, nib_f b) { return m ? a : b; }
 NIB_FN nib_n nib_select_n(nib_m m, nib_n a, nib_n b) { return m ? a : b; }
+NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+NIB_FN nib_f nib_cut_f(nib_f x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
 NIB_FN nib_f nib_abs(nib_f x) { return NIB_BITS_F32(NIB_F32_BITS(x) & 0x7fffffffu); }
 NIB_FN nib_f nib_from_n(nib_n x) { return (float)x; }
 

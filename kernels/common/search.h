@@ -1,4 +1,4 @@
-/* search.h - ggml's searches for the scale of a group: docs/numerics.md section 9. Sums run in index
+/* search.h - ggml's searches for the scale of a group: docs/numerics.md section 10. Sums run in index
  * order and products associate to the left, as there; x and w are private arrays of n lanes
  * (lane.h). Nothing here branches on a value but to leave a loop that would change nothing more. */
 #ifndef NIB_SEARCH_H
@@ -11,16 +11,18 @@ typedef struct nib_found {
     nib_f scale, min, inverse, from, bias;
 } nib_found;
 
-NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
-{
-    x = nib_select_n(nib_less_n(x, nib_same_n(low)), nib_same_n(low), x);
-    return nib_select_n(nib_less_n(nib_same_n(high), x), nib_same_n(high), x);
-}
-
 /* The code nearest to x, as a number. */
 NIB_FN nib_f nib_code(nib_f x, nib_i32 low, nib_i32 high)
 {
     return nib_from_n(nib_clamp_n(nib_nearest(x), low, high));
+}
+
+/* The same where x is known to be a number below 2^21 in magnitude: a sixth of the search's
+ * operations less. */
+NIB_FN nib_f nib_code_tame(nib_f x, nib_i32 low, nib_i32 high)
+{
+    nib_f shifted = nib_cut_f(x + 12582912.0f, 12582912.0f + (float)low, 12582912.0f + (float)high);
+    return shifted - 12582912.0f;
 }
 
 /* The first of the numbers of the largest magnitude, or +0. */
@@ -39,32 +41,35 @@ typedef struct nib_code_sums {
 } nib_code_sums;
 
 NIB_FN nib_code_sums nib_sum_codes(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit,
-                                   nib_f inverse)
+                                   nib_f inverse, nib_i32 tame)
 {
     nib_code_sums s = {nib_same(0.0f), nib_same(0.0f)};
     NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) {
-        nib_f l = nib_code(inverse * x[i], -limit, limit - 1);
+        nib_f t = inverse * x[i];
+        nib_f l = tame ? nib_code_tame(t, -limit, limit - 1) : nib_code(t, -limit, limit - 1);
         s.lx = s.lx + w[i] * x[i] * l;
         s.l2 = s.l2 + w[i] * l * l;
     }
     return s;
 }
 
-/* Codes -limit..limit-1: the first guess puts the extreme at -limit, 18 more lie around it. */
-NIB_FN nib_found nib_search_signed(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit)
+/* Codes -limit..limit-1: the first guess puts the extreme at -limit, 18 more lie around it.
+ * tame: x is finite, so that inverse * x, at most about limit, is tame where the result counts. */
+NIB_FN nib_found nib_search_signed(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit,
+                                   nib_i32 tame)
 {
     nib_found f;
     nib_f zero = nib_same(0.0f), max = nib_extreme(x, n);
     nib_m none = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
     f.inverse = nib_ratio(nib_same(-(float)limit), max);
-    nib_code_sums s = nib_sum_codes(x, w, n, limit, f.inverse);
+    nib_code_sums s = nib_sum_codes(x, w, n, limit, f.inverse, tame);
     f.scale = nib_select(nib_equal(s.l2, zero), zero, nib_ratio(s.lx, s.l2));
     nib_f best = f.scale * s.lx;
     for (nib_i32 step = -9; step <= 9; step++) {
         if (step == 0) continue;
         nib_f inverse = nib_ratio(nib_same(-((float)limit + 0.1f * (float)step)), max);
-        s = nib_sum_codes(x, w, n, limit, inverse);
+        s = nib_sum_codes(x, w, n, limit, inverse, tame);
         nib_m better = nib_both(nib_less(zero, s.l2), nib_less(best * s.l2, s.lx * s.lx));
         nib_f scale = nib_ratio(s.lx, s.l2);
         f.inverse = nib_select(better, inverse, f.inverse);
@@ -78,62 +83,86 @@ NIB_FN nib_found nib_search_signed(const nib_f *x, const nib_f *w, nib_i32 n, ni
     return f;
 }
 
-/* One pass over the codes, changing each to what fits the others best. low 0: codes of numbers >= 0,
- * kept in bytes. Returns the lanes in which one changed. */
-NIB_FN nib_m nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low, nib_i32 high,
-                         nib_f *code, nib_code_sums *s)
+/* Changes code *l of x, which has weight w, to what fits the other codes best; returns the lanes in
+ * which it changed. low 0: codes of numbers >= 0, kept in bytes. */
+NIB_FN nib_m nib_improve_one(nib_f x, nib_f w, nib_i32 low, nib_i32 high, nib_f *l,
+                             nib_code_sums *s)
 {
-    nib_f zero = nib_same(0.0f);
-    nib_m changed = nib_less(zero, zero);
-    NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++) {
-        nib_f l = code[i], wx = w[i] * x[i];
-        nib_f lx = s->lx - wx * l, l2 = s->l2 - w[i] * l * l;
-        nib_m better = nib_less(zero, lx);
-        if (low == 0) better = nib_both(better, nib_less(zero, l2));
-        if (!nib_any(better)) continue;
-        nib_n nearest = nib_nearest(nib_ratio(x[i] * l2, lx));
-        nib_f next = nib_from_n(nib_clamp_n(nearest, low ? low : -0x7fffffff, high));
-        better = nib_both(better, nib_not(nib_equal(next, l)));
-        lx = lx + wx * next;
-        l2 = l2 + w[i] * next * next;
-        if (low != 0) better = nib_both(better, nib_less(zero, l2));
-        better = nib_both(better, nib_less(s->lx * s->lx * l2, lx * lx * s->l2));
-        nib_f kept = low ? next : nib_from_n(nib_clamp_n(nearest, -0x7fffffff, high) & 255);
-        code[i] = nib_select(better, kept, l);
-        s->lx = nib_select(better, lx, s->lx);
-        s->l2 = nib_select(better, l2, s->l2);
-        changed = nib_either(changed, better);
-    }
-    return changed;
+    nib_f zero = nib_same(0.0f), wx = w * x;
+    nib_f lx = s->lx - wx * *l, l2 = s->l2 - w * *l * *l;
+    nib_m better = nib_less(zero, lx);
+    if (low == 0) better = nib_both(better, nib_less(zero, l2));
+    nib_n nearest = nib_nearest(nib_ratio(x * l2, lx));
+    nib_n cut = nib_clamp_n(nearest, low ? low : -0x7fffffff, high);
+    nib_f next = nib_from_n(cut);
+    better = nib_both(better, nib_not(nib_equal(next, *l)));
+    lx = lx + wx * next;
+    l2 = l2 + w * next * next;
+    if (low != 0) better = nib_both(better, nib_less(zero, l2));
+    better = nib_both(better, nib_less(s->lx * s->lx * l2, lx * lx * s->l2));
+    *l = nib_select(better, low ? next : nib_from_n(cut & 255), *l);
+    s->lx = nib_select(better, lx, s->lx);
+    s->l2 = nib_select(better, l2, s->l2);
+    return better;
 }
 
-NIB_FN nib_f nib_improved_scale(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 low,
-                                nib_i32 high, nib_f *code, nib_code_sums s)
+NIB_FN nib_f nib_sums_scale(nib_code_sums s)
 {
-    for (nib_i32 pass = 0; pass < 5; pass++)
-        if (!nib_any(nib_improve(x, w, n, low, high, code, &s))) break;
     return nib_select(nib_less(nib_same(0.0f), s.l2), nib_ratio(s.lx, s.l2), nib_same(0.0f));
 }
 
-/* q3_K's: codes -limit..limit-1 from one guess, then improved; code[n] gets them plus limit, or 0
- * where there is nothing. */
-NIB_FN nib_f nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code)
+/* Up to five passes over n codes; returns the scale. */
+NIB_FN nib_f nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 high, nib_f *code,
+                         nib_code_sums s)
 {
-    nib_f w[16], zero = nib_same(0.0f), max = nib_extreme(x, n);
-    nib_m none = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
-    nib_f inverse = nib_ratio(nib_same(-(float)limit), max);
-    NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++) {
-        w[i] = x[i] * x[i];
-        code[i] = nib_code(inverse * x[i], -limit, limit - 1);
+    for (nib_i32 pass = 0; pass < 5; pass++) {
+        nib_m changed = nib_less(nib_same(0.0f), nib_same(0.0f));
+        for (nib_i32 i = 0; i < n; i++)
+            changed = nib_either(changed, nib_improve_one(x[i], w[i], 0, high, &code[i], &s));
+        if (!nib_any(changed)) break;
     }
-    nib_code_sums s = nib_sum_codes(x, w, n, limit, inverse);
-    nib_f scale = nib_improved_scale(x, w, n, -limit, limit - 1, code, s);
+    return nib_sums_scale(s);
+}
+
+/* q3_K's, of NIB_TOGETHER groups of n, as each waits for its own sums: codes -limit..limit-1 from one
+ * guess, then improved. code gets them plus limit, or 0 where there is nothing; scale one a group. */
+NIB_FN void nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code, nib_f *scale)
+{
+    nib_f w[16 * NIB_TOGETHER], zero = nib_same(0.0f);
+    nib_code_sums s[NIB_TOGETHER];
+    nib_m none[NIB_TOGETHER];
     NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++)
-        code[i] = nib_select(none, zero, code[i] + nib_same((float)limit));
-    return nib_select(none, zero, scale);
+    for (nib_i32 k = 0; k < NIB_TOGETHER; k++) {
+        nib_f max = nib_extreme(x + k * n, n);
+        nib_f inverse = nib_ratio(nib_same(-(float)limit), max);
+        none[k] = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
+        NIB_UNROLL
+        for (nib_i32 i = k * n; i < k * n + n; i++) {
+            w[i] = x[i] * x[i];
+            code[i] = nib_code(inverse * x[i], -limit, limit - 1);
+        }
+        s[k] = nib_sum_codes(x + k * n, w + k * n, n, limit, inverse, 1);
+    }
+    for (nib_i32 pass = 0; pass < 5; pass++) {
+        nib_m changed = nib_less(zero, zero);
+        NIB_UNROLL
+        for (nib_i32 i = 0; i < n; i++) {
+            NIB_UNROLL
+            for (nib_i32 k = 0; k < NIB_TOGETHER; k++) {
+                nib_i32 at = k * n + i;
+                nib_m better = nib_improve_one(x[at], w[at], -limit, limit - 1, &code[at], &s[k]);
+                changed = nib_either(changed, better);
+            }
+        }
+        if (!nib_any(changed)) break;
+    }
+    NIB_UNROLL
+    for (nib_i32 k = 0; k < NIB_TOGETHER; k++) {
+        scale[k] = nib_select(none[k], zero, nib_sums_scale(s[k]));
+        NIB_UNROLL
+        for (nib_i32 i = k * n; i < k * n + n; i++)
+            code[i] = nib_select(none[k], zero, code[i] + nib_same((float)limit));
+    }
 }
 
 /* Numbers x >= 0 as codes 0..limit, which code[n] gets. */
@@ -167,7 +196,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
         s.l2 = s.l2 + w[i] * value * value;
         code[i] = nib_from_n(l & 255);
     }
-    nib_f scale = nib_improved_scale(x, w, n, 0, limit, code, s);
+    nib_f scale = nib_improve(x, w, n, limit, code, s);
     for (nib_i32 i = 0; i < n; i++) code[i] = nib_select(none, zero, code[i]);
     return nib_select(none, zero, scale);
 }
@@ -191,6 +220,27 @@ typedef struct nib_steps {
     float first, step;
     nib_i32 last, absolute;
 } nib_steps;
+
+/* Sums of w l, w l l and w l x for the codes of one step, which l[n] gets. */
+typedef struct nib_min_sums {
+    nib_f l, l2, xl;
+} nib_min_sums;
+
+NIB_FN nib_min_sums nib_sum_min(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit,
+                                nib_f inverse, nib_f min, nib_i32 tame, nib_f *l)
+{
+    nib_min_sums s = {nib_same(0.0f), nib_same(0.0f), nib_same(0.0f)};
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < n; i++) {
+        nib_f t = inverse * (x[i] - min);
+        l[i] = tame ? nib_code_tame(t, 0, limit) : nib_code(t, 0, limit);
+        nib_f wl = w[i] * l[i];
+        s.l = s.l + wl;
+        s.l2 = s.l2 + wl * l[i];
+        s.xl = s.xl + wl * x[i];
+    }
+    return s;
+}
 
 /* Codes 0..limit with a min: each step fits scale and min to its codes by least squares. */
 NIB_FN nib_found nib_search_min(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 limit,
@@ -217,20 +267,17 @@ NIB_FN nib_found nib_search_min(const nib_f *x, const nib_f *w, nib_i32 n, nib_i
     for (nib_i32 step = 0; step <= steps.last; step++) {
         float levels = steps.first + steps.step * (float)step + (float)limit;
         nib_f inverse = nib_ratio(nib_same(levels), max - min);
-        nib_f sum_l = zero, sum_l2 = zero, sum_xl = zero;
-        NIB_UNROLL
-        for (nib_i32 i = 0; i < n; i++) {
-            l[i] = nib_code(inverse * (x[i] - min), 0, limit);
-            nib_f wl = w[i] * l[i];
-            sum_l = sum_l + wl;
-            sum_l2 = sum_l2 + wl * l[i];
-            sum_xl = sum_xl + wl * x[i];
-        }
-        nib_f determinant = sum_w * sum_l2 - sum_l * sum_l;
-        nib_f scale = nib_ratio(sum_w * sum_xl - sum_x * sum_l, determinant);
-        nib_f low = nib_ratio(sum_l2 * sum_x - sum_l * sum_xl, determinant);
+        nib_f lowest = nib_abs(inverse * (first_min - min)),
+              highest = nib_abs(inverse * (max - min));
+        nib_m tame = nib_both(nib_less(lowest, nib_same(2097152.0f)),
+                              nib_less(highest, nib_same(2097152.0f)));
+        nib_min_sums s = nib_any(nib_not(tame)) ? nib_sum_min(x, w, n, limit, inverse, min, 0, l)
+                                                : nib_sum_min(x, w, n, limit, inverse, min, 1, l);
+        nib_f determinant = sum_w * s.l2 - s.l * s.l;
+        nib_f scale = nib_ratio(sum_w * s.xl - sum_x * s.l, determinant);
+        nib_f low = nib_ratio(s.l2 * sum_x - s.l * s.xl, determinant);
         nib_m above = nib_less(zero, low);
-        scale = nib_select(above, nib_ratio(sum_xl, sum_l2), scale);
+        scale = nib_select(above, nib_ratio(s.xl, s.l2), scale);
         low = nib_select(above, zero, low);
         nib_f error = nib_min_error(x, w, l, n, scale, low, steps.absolute);
         nib_m better = nib_both(nib_less(zero, determinant), nib_less(error, best));

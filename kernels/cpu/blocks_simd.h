@@ -27,6 +27,8 @@ NIB_FN vf nib_source_mean(nib_source s) { return s.mean; }
 
 #include "../common/block_parts.h"
 
+#include "blocks_plain_simd.h"
+
 /* LANES blocks on their way. */
 typedef struct batch {
     vf x[256], importance[256];
@@ -144,6 +146,15 @@ INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib
     nib_cpu_quantize_blocks(span, a, begin, end);
 }
 
+INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+                          nib_i64 end, nib_block_form f)
+{
+    if (a->weights) quantize_batches(span, a, begin, end, f, 1);
+    else if (f.sub == NIB_SUB_NONE && f.codes != NIB_CODES_IQ4)
+        quantize_plain(span, a, begin, end, f);
+    else quantize_batches(span, a, begin, end, f, 0);
+}
+
 /* One function a type, with and without an importance, compiled for its numbers. */
 #define NIB_BLOCK(ID, name, wire, elements, bytes, bits, group, rule, scale, low_at, low_bits,     \
                   low_run, high_at, high_bits, high_run, d_at, m_at, sub_at, sub, codes, text)     \
@@ -153,8 +164,7 @@ INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib
         const nib_block_form f = {wire,     elements, bytes,   group,         low_at,              \
                                   low_bits, low_run,  high_at, high_bits,     high_run,            \
                                   d_at,     m_at,     sub_at,  NIB_SUB_##sub, NIB_CODES_##codes};  \
-        if (a->weights) quantize_batches(span, a, begin, end, f, 1);                               \
-        else quantize_batches(span, a, begin, end, f, 0);                                          \
+        quantize_form(span, a, begin, end, f);                                                     \
     }
 #include "../../include/nibble_schemes.def"
 

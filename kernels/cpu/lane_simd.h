@@ -8,10 +8,19 @@
 #define NIB_LANE_H /* instead of it */
 #undef NIB_FN      /* the searches are compiled for their constants */
 #define NIB_FN INLINE
+#undef NIB_UNROLL
+#if defined(__clang__)
+#define NIB_UNROLL _Pragma("unroll 4")
+#else
+#define NIB_UNROLL _Pragma("GCC unroll 4")
+#endif
 
 typedef vf nib_f;
 typedef vi nib_n;
 typedef vm nib_m;
+
+/* Four groups' chains side by side: one waits 60 cycles for each code. */
+#define NIB_TOGETHER 4
 
 NIB_FN nib_f nib_same(float x) { return v_splat(x); }
 NIB_FN nib_n nib_same_n(nib_i32 x) { return v_splat_int(x); }
@@ -24,6 +33,14 @@ NIB_FN nib_m nib_not(nib_m a) { return m_not(a); }
 NIB_FN nib_i32 nib_any(nib_m a) { return m_any(a); }
 NIB_FN nib_f nib_select(nib_m m, nib_f a, nib_f b) { return m_select(m, a, b); }
 NIB_FN nib_n nib_select_n(nib_m m, nib_n a, nib_n b) { return m_select_int(m, a, b); }
+NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
+{
+    return v_least(v_most(x, v_splat_int(low)), v_splat_int(high));
+}
+NIB_FN nib_f nib_cut_f(nib_f x, float low, float high)
+{
+    return v_min(v_max(x, v_splat(low)), v_splat(high));
+}
 NIB_FN nib_f nib_abs(nib_f x) { return (vf)((vi)x & 0x7fffffff); }
 NIB_FN nib_f nib_from_n(nib_n x) { return v_from_int(x); }
 NIB_FN nib_f nib_ratio(nib_f a, nib_f b) { return a / b; }

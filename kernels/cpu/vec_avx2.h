@@ -247,6 +247,7 @@ typedef uint32_t vu __attribute__((vector_size(32)));
 
 /* b where either is NaN. */
 INLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf v_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE vf v_rint(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT); }
 INLINE vi v_to_f16(vf x)
 {
@@ -268,6 +269,9 @@ INLINE void v_store16(void *p, vi v)
     pairs = _mm256_permute4x64_epi64(pairs, 0xd8);
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
 }
+
+INLINE vi v_least(vi a, vi b) { return (vi)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+INLINE vi v_most(vi a, vi b) { return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 
 /* ---- masks of single vectors: -1 or 0 ---- */
 

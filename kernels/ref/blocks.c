@@ -1,4 +1,4 @@
-/* blocks.c - the operations on ggml's blocks, block by block: docs/numerics.md section 9. */
+/* blocks.c - the operations on ggml's blocks, block by block: docs/numerics.md section 10. */
 #include "blocks.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* blocks.h - what the reference kernels for ggml's blocks share. Written from docs/numerics.md
- * section 9 and docs/schemes/, by other means than kernels/common: one bit at a time, arrays and
+ * section 10 and docs/schemes/, by other means than kernels/common: one bit at a time, arrays and
  * plain loops, every f32 operation one statement of C (SSE or NEON; never contracted). */
 #ifndef NIB_REF_BLOCKS_H
 #define NIB_REF_BLOCKS_H

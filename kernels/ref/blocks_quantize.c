@@ -1,4 +1,4 @@
-/* blocks_quantize.c - one block, type by type: docs/numerics.md section 9. */
+/* blocks_quantize.c - one block, type by type: docs/numerics.md section 10. */
 #include "blocks.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* blocks_search.c - the searches for a group's scale: docs/numerics.md section 9. Sums run in index
+/* blocks_search.c - the searches for a group's scale: docs/numerics.md section 10. Sums run in index
  * order; products associate to the left. */
 #include "blocks.h"
 
