@@ -3,8 +3,8 @@
  *
  *   bench_blocks LIBGGML_BASE [--weights N] [--threads T] [--rounds R] [--type NAME] [--only-bytes]
  *
- * LIBGGML_BASE: path of a libggml-base.so (README.md of bench/results says how to build one with its
- * own flags). Its arm is what llama-quantize does with a tensor: F16 to F32, ggml_quantize_chunk,
+ * LIBGGML_BASE: path of a libggml-base.so (docs/benchmarks.md says how to build one with its own
+ * flags). Its arm is what llama-quantize does with a tensor: F16 to F32, ggml_quantize_chunk,
  * ggml_validate_row_data, on T threads with an even share of the rows each. JSON lines. */
 #include "../include/nibble.h"
 

@@ -150,6 +150,34 @@ static void check_random_blocks(const json_t *e)
     free(blocks);
 }
 
+/* What the interface says of blocks, and what it refuses. */
+static void check_interface(void)
+{
+    nib_mem x = put(NULL, 1024), out = put(NULL, 1024), none = {NULL, 0, 0};
+    size_t bytes = 0;
+    CHECK(nib_block_count() == 12 && !nib_block_at(12), "%zu types", nib_block_count());
+    CHECK(nib_block_find("Q4_k") == nib_block_get(NIB_BLOCK_Q4_K) && !nib_block_find("q4"),
+          "names in any case, whole");
+    CHECK(!nib_block_get(NIB_BLOCK_NONE) && !nib_block_find(NULL), "no type");
+    CHECK_STATUS(nib_block_bytes((nib_block)5, 1, 32, &bytes), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_block_bytes(NIB_BLOCK_Q4_K, 1, 32, &bytes), NIB_E_SHAPE);
+    CHECK_STATUS(nib_block_bytes(NIB_BLOCK_Q4_0, INT64_MAX / 32, 64, &bytes), NIB_E_SHAPE);
+    CHECK_STATUS(nib_block_bytes(NIB_BLOCK_Q4_0, -1, 64, &bytes), NIB_E_SHAPE);
+    CHECK_OK(nib_block_bytes(NIB_BLOCK_Q4_0, 2, 64, &bytes));
+    CHECK(bytes == 72, "%zu", bytes);
+    CHECK_STATUS(nib_quantize_blocks(stream, NIB_BLOCK_Q8_0, 1, 32, NIB_F32, x, x,
+                                     NIB_NONFINITE_ERROR, out, none),
+                 NIB_E_UNSUPPORTED);
+    CHECK_STATUS(nib_quantize_blocks(stream, NIB_BLOCK_Q8_0, 1, 32, NIB_F32, x, none,
+                                     NIB_NONFINITE_ERROR, x, none),
+                 NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_dequantize_blocks(stream, NIB_BLOCK_Q8_0, 1, 4096, out, NIB_F32, x),
+                 NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_unpack_blocks(stream, NIB_BLOCK_Q8_0, 1, 32, out, NULL), NIB_E_ARGUMENT);
+    nib_free(ctx, &x);
+    nib_free(ctx, &out);
+}
+
 int main(int argc, char **argv)
 {
     const char *device = argc > 1 ? argv[1] : "ref";
@@ -159,6 +187,7 @@ int main(int argc, char **argv)
         return check_done();
     }
     if (!CHECK_OK(status) || !CHECK_OK(nib_stream_open(ctx, &stream))) return check_done();
+    check_interface();
     json_t *manifest = json_load_file(GOLDEN "manifest.json", 0, NULL);
     const json_t *entries = json_object_get(manifest, "entries");
     const json_t *random = json_object_get(manifest, "dequantize_random_blocks");

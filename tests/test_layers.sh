@@ -10,7 +10,7 @@ rules='
 include          include/*
 kernels/common
 kernels/ref      kernels/common/args.h
-kernels/cpu      kernels/common/*
+kernels/cpu      kernels/common/* include/nibble_schemes.def
 kernels/opencl   kernels/common/*
 kernels/cuda     kernels/common/*
 host/core        include/nibble.h include/nibble_matmul.h include/nibble_schemes.def kernels/common/args.h

@@ -233,7 +233,8 @@ static void test_sizes(nib_ctx *ctx)
         CHECK_OK(nib_matmul_plan_open(ctx, &d, &plan));
         double least = (double)shapes[i][0] * (double)shapes[i][1] / 2.0;
         size_t bytes = nib_matmul_weights_bytes(plan);
-        CHECK((double)bytes >= least && (double)bytes < 64.0 * least, "%zu", bytes);
+        /* a pack rounds N and K up: to 128 at most */
+        CHECK((double)bytes >= least && (double)bytes < 512.0 * least, "%zu", bytes);
         nib_matmul_plan_close(plan);
     }
     static const int64_t over[][2] = {{INT64_C(1) << 32, INT64_C(1) << 31},

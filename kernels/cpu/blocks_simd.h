@@ -83,9 +83,15 @@ INLINE void put_plane(nib_u8 *bytes, const nib_u8 *code, int elements, int shift
         }
 }
 
+INLINE int sub_bytes(nib_block_form f)
+{
+    if (f.sub == NIB_SUB_NONE) return 0;
+    return f.sub == NIB_SUB_SPLIT ? 6 : f.sub == NIB_SUB_SIXES || f.sub == NIB_SUB_PAIRS ? 12 : 16;
+}
+
 INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *bytes)
 {
-    memset(bytes, 0, (size_t)f.bytes);
+    for (int i = 0; i < sub_bytes(f); i++) bytes[f.sub_at + i] = 0;
     nib_put_half(bytes, f.d_at, (nib_u32)b->parts.d[lane]);
     nib_put_half(bytes, f.m_at, (nib_u32)b->parts.m[lane]);
     for (int j = 0; f.sub != NIB_SUB_NONE && j < f.elements / f.group; j++) {
