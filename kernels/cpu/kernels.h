@@ -51,6 +51,7 @@ NIB_CPU_KERNEL(nib_cpu_matmul_floats_m1_avx2);
 NIB_CPU_KERNEL(nib_cpu_matmul_floats_m1_avx512);
 NIB_CPU_KERNEL(nib_cpu_matmul_floats_m4_avx2);
 NIB_CPU_KERNEL(nib_cpu_matmul_floats_m4_avx512);
+NIB_CPU_KERNEL(nib_cpu_matmul_floats_m8_avx512);
 NIB_CPU_KERNEL(nib_cpu_pack_panel_avx2);
 NIB_CPU_KERNEL(nib_cpu_pack_plain);
 NIB_CPU_KERNEL(nib_cpu_acts);

@@ -48,11 +48,16 @@ INLINE vf nibble_values(vi w, int shift, table16 values)
     return v_convert((vi)((vu)w >> shift & 15u) - values);
 }
 
-INLINE vi add_step(vi sum, vi w, vi x, int form)
+INLINE vi subtract_words(vi a, vi b) { return (vi)_mm256_sub_epi16((__m256i)a, (__m256i)b); }
+INLINE vi subtract_bytes(vi a, int b)
 {
-    if (form == STEP_F32) return (vi)v_fma((vf)w, (vf)x, (vf)sum);
+    return (vi)_mm256_sub_epi8((__m256i)a, _mm256_set1_epi8((char)b));
+}
+INLINE vi add_codes(vi sum, vi w, vi x)
+{
     return (vi)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)w, (__m256i)x));
 }
+INLINE vf add_floats(vf sum, vi w, vi x) { return v_fma((vf)w, (vf)x, sum); }
 
 #include "matmul_large_simd.h"
 #include "matmul_small_codes_simd.h"

@@ -49,11 +49,16 @@ INLINE vf nibble_values(vi w, int shift, table16 values)
     return (vf)_mm512_permutexvar_ps((__m512i)((vu)w >> shift), (__m512)values);
 }
 
-INLINE vi add_step(vi sum, vi w, vi x, int form)
+INLINE vi subtract_words(vi a, vi b) { return (vi)_mm512_sub_epi16((__m512i)a, (__m512i)b); }
+INLINE vi subtract_bytes(vi a, int b)
 {
-    if (form == STEP_F32) return (vi)v_fma((vf)w, (vf)x, (vf)sum);
+    return (vi)_mm512_sub_epi8((__m512i)a, _mm512_set1_epi8((char)b));
+}
+INLINE vi add_codes(vi sum, vi w, vi x)
+{
     return (vi)_mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)w, (__m512i)x));
 }
+INLINE vf add_floats(vf sum, vi w, vi x) { return v_fma((vf)w, (vf)x, sum); }
 
 #include "matmul_large_simd.h"
 #include "matmul_small_codes_simd.h"
@@ -63,5 +68,6 @@ SMALL_KERNEL(nib_cpu_matmul_codes_m1_avx512, codes_item, 1, 4)
 SMALL_KERNEL(nib_cpu_matmul_codes_m4_avx512, codes_item, 4, 4)
 SMALL_KERNEL(nib_cpu_matmul_floats_m1_avx512, floats_item, 1, 4)
 SMALL_KERNEL(nib_cpu_matmul_floats_m4_avx512, floats_item, 4, 4)
+SMALL_KERNEL(nib_cpu_matmul_floats_m8_avx512, floats_item, 8, 2)
 LARGE_KERNEL(nib_cpu_matmul_codes_avx512, STEP_I16, 6, 4)
 LARGE_KERNEL(nib_cpu_matmul_floats_avx512, STEP_F32, 6, 4)

@@ -7,10 +7,18 @@
 
 INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 
-INLINE vi add_step(vi sum, vi w, vi x, int form)
+INLINE vi subtract_words(vi a, vi b) { return (vi)_mm512_sub_epi16((__m512i)a, (__m512i)b); }
+INLINE vi subtract_bytes(vi a, int b)
 {
-    (void)form;
-    return (vi)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)w, (__m512bh)(__m512i)x);
+    return (vi)_mm512_sub_epi8((__m512i)a, _mm512_set1_epi8((char)b));
+}
+INLINE vi add_codes(vi sum, vi w, vi x)
+{
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+}
+INLINE vf add_floats(vf sum, vi w, vi x)
+{
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)w, (__m512bh)(__m512i)x);
 }
 
 #include "matmul_large_simd.h"

@@ -23,7 +23,7 @@
 #endif
 
 /* What a step of a laid-out block holds in its 4 bytes (matmul_large_simd.h). */
-enum { STEP_U8, STEP_I16, STEP_BF16, STEP_F32 };
+enum { STEP_S8, STEP_I16, STEP_BF16, STEP_F32 };
 
 enum { VECTORS = PANEL_ROWS / LANES /* in a panel */, ITEM_VECTORS = ITEM_PANELS * VECTORS };
 

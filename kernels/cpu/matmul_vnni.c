@@ -26,11 +26,16 @@ INLINE vi dot_nibbles(vi sum, vi w, xcodes low, xcodes high)
 
 INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 
-INLINE vi add_step(vi sum, vi w, vi x, int form)
+INLINE vi subtract_words(vi a, vi b) { return (vi)_mm512_sub_epi16((__m512i)a, (__m512i)b); }
+INLINE vi subtract_bytes(vi a, int b)
 {
-    (void)form;
-    return dot_bytes(sum, w, (__m512i)x);
+    return (vi)_mm512_sub_epi8((__m512i)a, _mm512_set1_epi8((char)b));
 }
+INLINE vi add_codes(vi sum, vi w, vi x)
+{
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+}
+INLINE vf add_floats(vf sum, vi w, vi x) { return v_fma((vf)w, (vf)x, sum); }
 
 #include "matmul_large_simd.h"
 #include "matmul_small_codes_simd.h"
@@ -38,4 +43,4 @@ INLINE vi add_step(vi sum, vi w, vi x, int form)
 SMALL_KERNEL(nib_cpu_matmul_codes_m1_vnni, codes_item, 1, 4)
 SMALL_KERNEL(nib_cpu_matmul_codes_m4_vnni, codes_item, 4, 4)
 SMALL_KERNEL(nib_cpu_matmul_codes_m8_vnni, codes_item, 8, 2)
-LARGE_KERNEL(nib_cpu_matmul_codes_vnni, STEP_U8, 6, 4)
+LARGE_KERNEL(nib_cpu_matmul_codes_vnni, STEP_S8, 6, 4)

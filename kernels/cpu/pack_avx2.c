@@ -9,11 +9,13 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* Codes k..k+7 of row n, one a byte, as the plane has them. Rows are streams of whole octets. */
-static inline uint64_t load_octet(const nib_u8 *plane, const nib_place *p, nib_i64 n, nib_i64 k)
+/* Codes k..k+7 of row n, one a byte, as the plane has them. Rows are streams of whole octets; `width`
+ * is a constant for the usual ones, so that a load is one instruction. */
+static inline uint64_t load_octet(const nib_u8 *plane, const nib_place *p, nib_i64 n, nib_i64 k,
+                                  int width)
 {
-    uint64_t packed = 0, mask = UINT64_C(0x0101010101010101) * ((1u << p->width) - 1u);
-    memcpy(&packed, plane + n * p->pitch + (k >> 3) * p->width, (size_t)p->width);
+    uint64_t packed = 0, mask = UINT64_C(0x0101010101010101) * ((1u << width) - 1u);
+    memcpy(&packed, plane + n * p->pitch + (k >> 3) * width, (size_t)width);
     return _pdep_u64(packed, mask) ^ UINT64_C(0x0101010101010101) * (nib_u32)p->flip;
 }
 
@@ -26,35 +28,47 @@ static uint64_t gather_octet(const nib_u8 *plane, const nib_place *p, nib_i64 n,
 }
 
 /* Eight unsigned packed codes of row n from column k on, one a byte; 0 outside the matrix. */
-static inline uint64_t packed_octet(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n,
-                                    nib_i64 k, uint64_t shift, int octets)
+static uint64_t octet_at_edge(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n, nib_i64 k,
+                              uint64_t shift)
 {
     nib_i64 count = min_i64(8, a->cols - k);
     if (n >= a->rows || count <= 0) return 0;
-    if (octets && count == 8) return load_octet(span[NIB_CODES], &a->codes, n, k) + shift;
     uint64_t octet = gather_octet(span[NIB_CODES], &a->codes, n, k, count) + shift;
     return count == 8 ? octet : octet & ((UINT64_C(1) << 8 * count) - 1);
 }
 
-static void pack_codes(void *const span[NIB_SPANS], const nib_args *a, nib_i64 panel)
+static inline void store_octet(nib_u8 *block, nib_i64 r, uint64_t octet, int bits)
 {
-    nib_i64 n = panel * PANEL_ROWS, blocks = a->p.pack_cols / block_codes(a);
-    nib_u8 *to = (nib_u8 *)span[NIB_Y] + panel * blocks * PANEL_BLOCK;
+    nib_u32 low = (nib_u32)octet, high = (nib_u32)(octet >> 32), both = low | high << 4;
+    memcpy(block + 4 * r, bits == 4 ? &both : &low, 4);
+    if (bits == 8) memcpy(block + PANEL_BLOCK + 4 * r, &high, 4);
+}
+
+/* A panel, eight columns at a time. `width`: of codes in streams along K; 0: they lie otherwise. */
+static inline void pack_codes(void *const span[NIB_SPANS], const nib_args *a, nib_i64 panel,
+                              int width, int bits)
+{
+    nib_i64 n = panel * PANEL_ROWS, step = bits == 4 ? PANEL_BLOCK : 2 * PANEL_BLOCK;
+    nib_u8 *to = (nib_u8 *)span[NIB_Y] + panel * (a->p.pack_cols / 8) * step;
     uint64_t shift = UINT64_C(0x0101010101010101) * (nib_u32)(panel_half(a) - (1 << (a->bits - 1)));
-    int octets = a->codes.axis == NIB_AXIS_COLS && !a->codes.strided;
-    for (nib_i64 k = 0; k < a->p.pack_cols; k += 8) {
-        for (nib_i64 r = 0; r < PANEL_ROWS; r++) {
-            uint64_t octet = packed_octet(span, a, n + r, k, shift, octets);
-            nib_u32 low = (nib_u32)octet, high = (nib_u32)(octet >> 32), both = low | high << 4;
-            if (a->p.pack_bits == 4) {
-                memcpy(to + 4 * r, &both, 4);
-                continue;
-            }
-            memcpy(to + 4 * r, &low, 4);
-            memcpy(to + PANEL_BLOCK + 4 * r, &high, 4);
-        }
-        to += a->p.pack_bits == 4 ? PANEL_BLOCK : 2 * PANEL_BLOCK;
-    }
+    int inside = width && n + PANEL_ROWS <= a->rows;
+    for (nib_i64 k = 0; k < a->p.pack_cols; k += 8, to += step)
+        for (nib_i64 r = 0; r < PANEL_ROWS; r++)
+            store_octet(to, r,
+                        inside && k + 8 <= a->cols
+                            ? load_octet(span[NIB_CODES], &a->codes, n + r, k, width) + shift
+                            : octet_at_edge(span, a, n + r, k, shift),
+                        bits);
+}
+
+static void pack_panel(void *const span[NIB_SPANS], const nib_args *a, nib_i64 panel)
+{
+    int streams = a->codes.axis == NIB_AXIS_COLS && !a->codes.strided;
+    int width = streams ? a->codes.width : 0;
+    if (width == 4 && a->p.pack_bits == 4) pack_codes(span, a, panel, 4, 4);
+    else if (width == 8) pack_codes(span, a, panel, 8, 8);
+    else if (a->p.pack_bits == 4) pack_codes(span, a, panel, width, 4);
+    else pack_codes(span, a, panel, width, 8);
 }
 
 /* Scales and offsets of group g of row n, which is row r of its panel. A cell that decodes to NaN gets
@@ -79,7 +93,7 @@ NIB_CPU_KERNEL(nib_cpu_pack_panel_avx2)
 {
     const nib_args *a = args;
     for (nib_i64 panel = begin * ITEM_PANELS; panel < end * ITEM_PANELS; panel++) {
-        pack_codes(span, a, panel);
+        pack_panel(span, a, panel);
         for (nib_i64 g = 0; g < a->scale_cols; g++)
             for (nib_i64 r = 0; r < PANEL_ROWS; r++) pack_cell(span, a, panel * PANEL_ROWS + r, g);
     }
