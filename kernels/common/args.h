@@ -131,7 +131,8 @@ typedef struct nib_args {
 
 /* Where the parts of prepared x begin, in bytes; the end is the size of it all. */
 #define NIB_X_BYTES(form) ((form) == NIB_T_I8 ? 1 : (form) == NIB_T_F32 ? 4 : 2)
-#define NIB_X_SCALES_AT(a) ((a).p.x_rows * (a).p.pack_cols * NIB_X_BYTES((a).p.x_form))
+#define NIB_X_SCALES_AT(a)                                                                         \
+    (((a).p.x_rows * (a).p.pack_cols * NIB_X_BYTES((a).p.x_form) + 3) / 4 * 4)
 #define NIB_X_ZEROS_AT(a) (NIB_X_SCALES_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
 #define NIB_X_SUMS_AT(a) (NIB_X_ZEROS_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
 #define NIB_X_END(a)                                                                               \
