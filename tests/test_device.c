@@ -81,7 +81,7 @@ static void devices(void)
     CHECK(!strcmp(nib_ctx_device(ref_ctx)->name, "ref"), "its own name");
     size_t kernels = 0;
     while (nib_kernel_name(ref_ctx, kernels)) kernels++;
-    CHECK(kernels >= NIB_OP_COUNT, "%zu kernels for %d operations", kernels, NIB_OP_COUNT);
+    CHECK(kernels >= 13, "%zu kernels, one an operation", kernels);
 }
 
 /* ---- the host's floating-point environment, and threads ---- */
