@@ -41,7 +41,7 @@ done
 {
     echo '#define NIB_KERNEL(op, name, bits, x, y, c, m, module, item, lanes, entry) ROW module @ entry @'
     echo '#define NIB_PACKER(name, pack, lanes, entry) ROW "pack" @ entry @'
-    echo '#define NIB_MATMUL(name, bits, x, c, cols, pack, form, tm, tn, from, to, class, split, module, threads, shared, entry) ROW module @ entry @'
+    echo '#define NIB_MATMUL(name, bits, x, mins, c, cols, pack, form, tm, tn, from, to, class, split, module, threads, shared, entry) ROW module @ entry @'
     echo '#define NIB_KERNEL2(op, name, bits, x, y, c, m, module, i, l, entry, i2, l2, entry2) ROW module @ entry @ ROW module @ entry2 @'
     cat host/cuda/cuda_kernels.def
 } | gcc -E -P -xc - | tr -d '\n' | sed 's/ROW/\n/g' | tr -d '" ' | awk -F@ 'NF > 2 && $2 != "NULL" {print $1, $2}' >"$work/rows"

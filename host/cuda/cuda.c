@@ -82,8 +82,8 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .launch = {{NIB_ITEM_PANEL, NULL, entry_, "pack", lanes_, 0, 0}},                             \
      .matmul = {.pack = NIB_PACK_##pack_}},
-#define NIB_MATMUL(row, code_bits, x, minima, needs, widest, pack_, form, rows_, cols_, from, to, class,   \
-                   split_, stem, threads_, shared, entry_)                                         \
+#define NIB_MATMUL(row, code_bits, x, minima, needs, widest, pack_, form, rows_, cols_, from, to,  \
+                   class, split_, stem, threads_, shared, entry_)                                  \
     {.name = row,                                                                                  \
      .op = NIB_OP_MATMUL,                                                                          \
      .bits = code_bits,                                                                            \
@@ -405,10 +405,10 @@ static nib_status launch_one(cuda_device *d, void *queue, const nib_kernel *kern
     int threads = row->threads ? row->threads : THREADS;
     int64_t per_block = threads / row->lanes, blocks = nib_ceil_div(items, per_block);
     int64_t most = (int64_t)d->units * BLOCKS_PER_UNIT;
+    if (row->item == NIB_ITEM_TILE) most = INT32_MAX; /* a block an item, no strides */
     unsigned grid = (unsigned)(blocks < most ? blocks : most);
-    CUresult result =
-        d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
-                                  (unsigned)row->shared_bytes, queue, params, NULL);
+    CUresult result = d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
+                                                (unsigned)row->shared_bytes, queue, params, NULL);
     if (result == CUDA_SUCCESS) return NIB_OK;
     char what[160];
     snprintf(what, sizeof what, "%s, %lld x %lld, %d bits", kernel->name, (long long)args.rows,

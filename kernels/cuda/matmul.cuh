@@ -27,9 +27,10 @@
 
 #include "../common/acts.h"
 
+/* A block takes one work item, the one of its own number. */
 #define NIB_TILE_KERNEL(name, threads, blocks)                                                     \
     extern "C" __global__ void __launch_bounds__(threads, blocks)                                  \
-        name(nib_spans s, nib_args a, nib_i64 items)
+        name(nib_spans s, nib_args a, nib_i64)
 
 enum { PANEL = 64 };
 
@@ -70,8 +71,9 @@ struct tile_place {
 };
 
 /* Tiles in bands of 8 along M, so that blocks that run together share rows of W and of x. */
-DEVICE tile_place place_tile(const nib_args &a, int item)
+DEVICE tile_place place_tile(const nib_args &a)
 {
+    int item = blockIdx.x;
     int n_tiles = (int)((a.rows + a.p.tile_n - 1) / a.p.tile_n),
         m_tiles = (int)((a.p.m + a.p.tile_m - 1) / a.p.tile_m), tiles = n_tiles * m_tiles;
     int tile = item % tiles, n = tile, m = 0;
@@ -122,10 +124,10 @@ DEVICE void load_pair(nib_u32 raw[2], const void *from, nib_i32 bytes, nib_i64 a
     }
 }
 
-/* Number of the lane's two rows in group `group`, of the tile whose first row is n. */
-DEVICE nib_i64 cells_at(const nib_args &a, int group, nib_i64 n)
+/* Number of the lane's two rows of a tile in group `group`. */
+DEVICE nib_i64 cells_at(const nib_args &a, int group, int tile)
 {
-    return group * a.p.pack_rows + n + threadIdx.x % 32 / 4 * 2;
+    return group * a.p.pack_rows + (nib_i64)tile * 16 + threadIdx.x % 32 / 4 * 2;
 }
 
 template <bool mins> DEVICE cell_pair load_cells(const nib_spans &s, const nib_args &a, nib_i64 at)
@@ -159,37 +161,40 @@ DEVICE nib_u32 subtract_pair(nib_u32 a, nib_u32 b, bool f16)
     return *(const nib_u32 *)&d;
 }
 
-/* What `expand` takes from the raw codes of a row so that w' - z' is left: 1024 + 8 + z' or
- * 1024 + 128 + z' twice in f16, 128 + 8 + z' twice in bf16, 2^23 + 128 + z' in f32. All are exact. */
-template <int form, int bits> DEVICE nib_u32 centre_of(nib_i32 z)
+/* z' of both rows plus 8 or 128, as `expand` wants them. */
+template <int bits> DEVICE nib_u32 centres_of(nib_u32 z)
 {
-    if (form == NIB_T_F16)
-        return (nib_u32)__half_as_ushort(__int2half_rn(1024 + (1 << (bits - 1)) + z)) * 0x10001u;
-    if (form == NIB_T_BF16 && bits == 4)
-        return (NIB_F32_BITS((float)(128 + 8 + z)) >> 16) * 0x10001u;
-    return NIB_F32_BITS((float)(8388608 + 128 + z));
+    return bits == 4 ? (z ^ 0x0808u) & 0x0f0fu : z ^ 0x8080u;
 }
 
-/* Operand A of the k16 step `step` of 32 columns: w' - z' in f16 or bf16, exactly. */
+/* Operand A of the k16 step `step` of 32 columns: w' - z' in f16 or bf16, exactly. Code and z' become
+ * the low bits of one power of two, 1024 (f16), 128 (bf16) or 2^23 (f32, for bytes in bf16), which
+ * the difference loses. */
 template <int form, int bits>
-DEVICE void expand(nib_u32 (&a)[4], const nib_u32 *word, int step, const nib_u32 centre[2])
+DEVICE void expand(nib_u32 (&a)[4], const nib_u32 *word, int step, nib_u32 centres)
 {
     const bool f16 = form == NIB_T_F16;
+    const nib_u32 power = f16 ? 0x64646464u : 0x43434343u, power23 = 0x4b000000u;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        nib_u32 w = bits == 4 ? word[step] >> (4 * i) : word[2 * step + i % 2] ^ 0x80808080u;
-        nib_u32 z = centre[i % 2], b = i / 2 * 2; /* of 8 bits: the first of two bytes */
-        if (bits == 4) { /* nibble ^ 8 into the low bits of 1024.0 or 128.0 */
+        const int row = i % 2, pair = i / 2;
+        nib_u32 z = __byte_perm(centres, power, row ? 0x4141 : 0x4040);
+        if (bits == 4) { /* nibble ^ 8 */
             const nib_u32 base = f16 ? 0x64086408u : 0x43084308u;
-            a[i] = subtract_pair(lop3<(0xf0 & 0xcc) ^ 0xaa>(w, 0x000f000fu, base), z, f16);
-        } else if (f16) {
-            a[i] = subtract_pair(__byte_perm(w, 0x64646464u, b ? 0x4342 : 0x4140), z, true);
-        } else {
-            float low = NIB_BITS_F32(__byte_perm(w, 0x4b000000u, 0x7440 + b)),
-                  high = NIB_BITS_F32(__byte_perm(w, 0x4b000000u, 0x7441 + b));
-            low = __fsub_rn(low, NIB_BITS_F32(z)), high = __fsub_rn(high, NIB_BITS_F32(z));
-            a[i] = __byte_perm(NIB_F32_BITS(low), NIB_F32_BITS(high), 0x7632);
+            a[i] = subtract_pair(
+                lop3<(0xf0 & 0xcc) ^ 0xaa>(word[step] >> (4 * i), 0x000f000fu, base), z, f16);
+            continue;
         }
+        nib_u32 w = word[2 * step + row] ^ 0x80808080u;
+        if (f16) {
+            a[i] = subtract_pair(__byte_perm(w, power, pair ? 0x4342 : 0x4140), z, true);
+            continue;
+        }
+        float from = NIB_BITS_F32(__byte_perm(centres, power23, 0x7440 + row)),
+              low = NIB_BITS_F32(__byte_perm(w, power23, 0x7440 + 2 * pair)),
+              high = NIB_BITS_F32(__byte_perm(w, power23, 0x7441 + 2 * pair));
+        low = __fsub_rn(low, from), high = __fsub_rn(high, from);
+        a[i] = __byte_perm(NIB_F32_BITS(low), NIB_F32_BITS(high), 0x7632);
     }
 }
 
@@ -290,9 +295,10 @@ template <int form> DEVICE float add_sums(const nib_args &a, float x, float y)
  * them left in NIB_PARTIALS, in the order of their shares. Every thread of the block calls it, after
  * a barrier. */
 template <int form, int tile_m, int tile_n, int threads>
-DEVICE void finish_tile(const nib_spans &s, const nib_args &a, const tile_place &p,
-                        const float *sums, int parts, int stride)
+DEVICE void finish_tile(const nib_spans &s, const nib_args &a, const float *sums, int parts,
+                        int stride)
 {
+    tile_place p = place_tile(a);
     SHARED_ARRAY(nib_u32, arrived, [1]);
     const int size = tile_m * tile_n, split = a.p.split;
     float *shares = (float *)s.report + (nib_i64)p.tile * split * size;

@@ -36,31 +36,29 @@ NIB_TILE_KERNEL(nib_cuda_matmul_float, THREADS, 2)
     SHARED_ARRAY(float, w_part, [STEP][TILE + 4]);
     int row = threadIdx.x / 4, four = threadIdx.x % 4 * 4;
     int m_at = threadIdx.x / 16 * 4, n_at = threadIdx.x % 16 * 4;
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-        tile_place p = place_tile(a, item);
-        float sum[4][4] = {};
-        for (nib_i64 k = 0; k < a.cols; k += STEP) {
-            float w[4];
-            decode_four(s, a, p.n + row, k + four, w);
-            for (int i = 0; i < 4; i++) {
-                bool there = p.m + row < a.p.m && k + four + i < a.cols;
-                nib_i64 at = (p.m + row) * a.p.x_pitch + k + four + i;
-                x_part[four + i][row] = there ? load_element(s.x, a.x_type, at) : 0.0f;
-                w_part[four + i][row] = w[i];
-            }
-            __syncthreads();
-            for (int step = 0; step < STEP; step++)
-                for (int i = 0; i < 4; i++)
-                    for (int j = 0; j < 4; j++)
-                        sum[i][j] = __fmaf_rn(x_part[step][m_at + i], w_part[step][n_at + j],
-                                              sum[i][j]);
-            __syncthreads(); /* all have read before the next columns come */
+    tile_place p = place_tile(a);
+    float sum[4][4] = {};
+    for (nib_i64 k = 0; k < a.cols; k += STEP) {
+        float w[4];
+        decode_four(s, a, p.n + row, k + four, w);
+        for (int i = 0; i < 4; i++) {
+            bool there = p.m + row < a.p.m && k + four + i < a.cols;
+            nib_i64 at = (p.m + row) * a.p.x_pitch + k + four + i;
+            x_part[four + i][row] = there ? load_element(s.x, a.x_type, at) : 0.0f;
+            w_part[four + i][row] = w[i];
         }
-        for (int i = 0; i < 4; i++)
-            for (int j = 0; j < 4; j++)
-                if (p.m + m_at + i < a.p.m && p.n + n_at + j < a.rows)
-                    store_y(s, a, p.m + m_at + i, p.n + n_at + j, sum[i][j]);
+        __syncthreads();
+        for (int step = 0; step < STEP; step++)
+            for (int i = 0; i < 4; i++)
+                for (int j = 0; j < 4; j++)
+                    sum[i][j] = __fmaf_rn(x_part[step][m_at + i], w_part[step][n_at + j],
+                                          sum[i][j]);
+        __syncthreads(); /* all have read before the next columns come */
     }
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++)
+            if (p.m + m_at + i < a.p.m && p.n + n_at + j < a.rows)
+                store_y(s, a, p.m + m_at + i, p.n + n_at + j, sum[i][j]);
 }
 
 /* D and O of one group, with x less its zero point. */
@@ -98,9 +96,7 @@ DEVICE float int8_element(const nib_spans &s, const nib_args &a, nib_i64 m, nib_
 
 NIB_TILE_KERNEL(nib_cuda_matmul_int8, THREADS, 2)
 {
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-        tile_place p = place_tile(a, item);
-        nib_i64 m = p.m + threadIdx.x / 16, n = p.n + threadIdx.x % 16;
-        if (m < a.p.m && n < a.rows) store_y(s, a, m, n, int8_element(s, a, m, n));
-    }
+    tile_place p = place_tile(a);
+    nib_i64 m = p.m + threadIdx.x / 16, n = p.n + threadIdx.x % 16;
+    if (m < a.p.m && n < a.rows) store_y(s, a, m, n, int8_element(s, a, m, n));
 }

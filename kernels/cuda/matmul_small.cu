@@ -122,43 +122,40 @@ DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_
 }
 
 template <int FORM, int BITS, int MT>
-DEVICE void matmul_small(const nib_spans &s, const nib_args &a, nib_i64 items)
+DEVICE void matmul_small(const nib_spans &s, const nib_args &a)
 {
     typedef small_shape<FORM, BITS, MT> shape;
     const int pitch = PANEL + 4;
     nib_u8 *shared = dynamic_shared<nib_u8>();
     int warp = threadIdx.x / 32;
     nib_u8 *ring = shared + warp * shape::ring;
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-        tile_place p = place_tile(a, item);
-        columns c = cut_columns<FORM>(a, p.share * shape::warps + warp, a.p.split * shape::warps);
-        small_source source = source_of<FORM, BITS>(s, a, p);
-        warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_I8> w;
-        start_tile(w, s, a, p.n, p.m, c.first);
-        const int ahead = (shape::stages - 1) * shape::chunk; /* of k, what is sent for */
-        for (int i = 0; i < shape::stages - 1; i++) {
-            if (c.first + i * shape::chunk < c.end)
-                load_chunk<FORM, BITS, MT>(source, a.cols, ring + i * shape::stage,
-                                           c.first + i * shape::chunk);
-            cp_async_commit(); /* a group a stage, even an empty one: the wait counts groups */
-        }
-        int from = 0;
-        for (int k = c.first; k < c.end; k += shape::chunk) {
-            cp_async_wait<shape::stages - 2>();
-            int to = from == 0 ? shape::stages - 1 : from - 1;
-            if (k + ahead < c.end)
-                load_chunk<FORM, BITS, MT>(source, a.cols, ring + to * shape::stage, k + ahead);
-            cp_async_commit();
-            add_chunk<FORM, BITS, MT>(w, s, a, ring + from * shape::stage, source.rows, k, c.end);
-            from = from + 1 == shape::stages ? 0 : from + 1;
-        }
-        __syncwarp(); /* all lanes have taken what their ring held */
-        leave_sums(w, a, (float *)ring, pitch);
-        __syncthreads();
-        finish_tile<FORM, 8 * MT, PANEL, shape::threads>(s, a, place_tile(a, item), (const float *)shared,
-                                                         shape::warps, shape::ring / 4);
-        __syncthreads(); /* the next tile's copies overwrite the sums */
+    tile_place p = place_tile(a);
+    columns c = cut_columns<FORM>(a, p.share * shape::warps + warp, a.p.split * shape::warps);
+    small_source source = source_of<FORM, BITS>(s, a, p);
+    warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_I8> w;
+    start_tile(w, s, a, p.n, p.m, c.first);
+    const int ahead = (shape::stages - 1) * shape::chunk; /* of k, what is sent for */
+    for (int i = 0; i < shape::stages - 1; i++) {
+        if (c.first + i * shape::chunk < c.end)
+            load_chunk<FORM, BITS, MT>(source, a.cols, ring + i * shape::stage,
+                                       c.first + i * shape::chunk);
+        cp_async_commit(); /* a group a stage, even an empty one: the wait counts groups */
     }
+    int from = 0;
+    for (int k = c.first; k < c.end; k += shape::chunk) {
+        cp_async_wait<shape::stages - 2>();
+        int to = from == 0 ? shape::stages - 1 : from - 1;
+        if (k + ahead < c.end)
+            load_chunk<FORM, BITS, MT>(source, a.cols, ring + to * shape::stage, k + ahead);
+        cp_async_commit();
+        add_chunk<FORM, BITS, MT>(w, s, a, ring + from * shape::stage, source.rows, k, c.end);
+        from = from + 1 == shape::stages ? 0 : from + 1;
+    }
+    __syncwarp(); /* all lanes have taken what their ring held */
+    leave_sums(w, a, (float *)ring, pitch);
+    __syncthreads();
+    finish_tile<FORM, 8 * MT, PANEL, shape::threads>(s, a, (const float *)shared,
+                                                     shape::warps, shape::ring / 4);
 }
 
 /* shared: bytes of dynamic shared memory, as cuda_kernels.def asks for; blocks: of a unit. */
@@ -166,7 +163,7 @@ DEVICE void matmul_small(const nib_spans &s, const nib_args &a, nib_i64 items)
     static_assert(small_shape<NIB_T_##type, bits, rows / 8>::shared == bytes, ""); \
     NIB_TILE_KERNEL(nib_cuda_matmul_small##rows##_##type##_##bits, 128, blocks)                    \
     {                                                                                              \
-        matmul_small<NIB_T_##type, bits, rows / 8>(s, a, items);                                   \
+        matmul_small<NIB_T_##type, bits, rows / 8>(s, a);                                   \
     }
 SMALL(F16, 4, 8, 73728, 3)
 SMALL(F16, 8, 8, 61440, 3)

@@ -122,18 +122,24 @@ template <class shape>
 DEVICE void add_stage(typename shape::warp &w, const nib_spans &s, const nib_args &a,
                       const nib_u8 *stage, int k, int end)
 {
+    const int blocks = shape::columns / 32, bytes = shape::bits * 2; /* a lane's, of a block */
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int tile = warp % shape::warps_n * shape::R, row = warp / shape::warps_n * shape::MT * 8;
 #pragma unroll
-    for (int block = 0; block < shape::columns / 32; block++) {
-        int u = block * 32 / shape::unit, half = block * 32 % shape::unit / 32;
+    for (int block = 0; block < blocks; block++) {
+        const nib_u8 *words = stage + block * bytes / 16 * shape::tiles * 512 + block * bytes % 16;
         nib_u32 x[shape::MT][4];
         take_rows<shape>(x, stage + shape::x_at, block, row);
 #pragma unroll
         for (int r = 0; r < shape::R; r++) {
-            uint4 v = ((const uint4 *)stage)[(u * shape::tiles + tile + r) * 32 + lane];
-            const nib_u32 word[4] = {v.x, v.y, v.z, v.w};
-            multiply_words(w, r, &word[2 * half], x);
+            nib_u32 word[4] = {};
+            const nib_u8 *at = words + ((tile + r) * 32 + lane) * 16;
+#pragma unroll
+            for (int i = 0; i < bytes / 8; i++) {
+                uint2 v = ((const uint2 *)at)[i];
+                word[2 * i] = v.x, word[2 * i + 1] = v.y;
+            }
+            multiply_words(w, r, word, x);
         }
         add_ones(w, a, x);
         pass_columns(w, s, a, k + (block + 1) * 32, end);
@@ -141,43 +147,40 @@ DEVICE void add_stage(typename shape::warp &w, const nib_spans &s, const nib_arg
 }
 
 template <class shape>
-DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a, nib_i64 items)
+DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a)
 {
-    const int pitch = shape::rows_n + 4;
+    const int pitch = shape::rows_n + 4, last = (shape::stages - 1) * shape::stage;
     nib_u8 *shared = dynamic_shared<nib_u8>();
     int warp = threadIdx.x / 32, n = warp % shape::warps_n * shape::R * 16,
         m = warp / shape::warps_n * shape::MT * 8;
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-        tile_place p = place_tile(a, item);
-        columns c = cut_columns<shape::form>(a, p.share, a.p.split);
-        tile_source source = source_of<shape>(s, a, p);
-        typename shape::warp w;
-        start_tile(w, s, a, p.n + n, p.m + m, c.first);
-        const int ahead = (shape::stages - 1) * shape::columns; /* of k, what is sent for */
-        for (int i = 0; i < shape::stages - 1; i++) {
-            if (c.first + i * shape::columns < c.end)
-                load_stage<shape>(source, a.cols, shared + i * shape::stage,
-                                  c.first + i * shape::columns);
-            cp_async_commit(); /* a group a stage, even an empty one: the wait counts groups */
-        }
-        int from = 0;
-        for (int k = c.first; k < c.end; k += shape::columns) {
-            cp_async_wait<shape::stages - 2>();
-            __syncthreads(); /* this stage is there for all; the one before is read by all */
-            int to = from == 0 ? shape::stages - 1 : from - 1;
-            if (k + ahead < c.end)
-                load_stage<shape>(source, a.cols, shared + to * shape::stage, k + ahead);
-            cp_async_commit();
-            add_stage<shape>(w, s, a, shared + from * shape::stage, k, c.end);
-            from = from + 1 == shape::stages ? 0 : from + 1;
-        }
-        __syncthreads(); /* all stages are read */
-        leave_sums(w, a, (float *)shared + m * pitch + n, pitch);
-        __syncthreads();
-        finish_tile<shape::form, shape::rows_m, shape::rows_n, shape::threads>(
-            s, a, place_tile(a, item), (const float *)shared, 1, 0);
-        __syncthreads(); /* the next tile's copies overwrite the sums */
+    tile_place p = place_tile(a);
+    columns c = cut_columns<shape::form>(a, p.share, a.p.split);
+    tile_source source = source_of<shape>(s, a, p);
+    typename shape::warp w;
+    start_tile(w, s, a, p.n + n, p.m + m, c.first);
+    const int ahead = (shape::stages - 1) * shape::columns; /* of k, what is sent for */
+    for (int i = 0; i < shape::stages - 1; i++) {
+        if (c.first + i * shape::columns < c.end)
+            load_stage<shape>(source, a.cols, shared + i * shape::stage,
+                              c.first + i * shape::columns);
+        cp_async_commit(); /* a group a stage, even an empty one: the wait counts groups */
     }
+    int from = 0; /* the stage in use, in bytes */
+    for (int k = c.first; k < c.end; k += shape::columns) {
+        cp_async_wait<shape::stages - 2>();
+        __syncthreads(); /* this stage is there for all; the one before is read by all */
+        if (k + ahead < c.end)
+            load_stage<shape>(source, a.cols, shared + (from ? from - shape::stage : last),
+                              k + ahead);
+        cp_async_commit();
+        add_stage<shape>(w, s, a, shared + from, k, c.end);
+        from = from == last ? 0 : from + shape::stage;
+    }
+    __syncthreads(); /* all stages are read */
+    leave_sums(w, a, (float *)shared + m * pitch + n, pitch);
+    __syncthreads();
+    finish_tile<shape::form, shape::rows_m, shape::rows_n, shape::threads>(
+        s, a, (const float *)shared, 1, 0);
 }
 
 /* bytes: of dynamic shared memory, as cuda_kernels.def asks for; blocks: of a unit. */
@@ -186,7 +189,7 @@ DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a, nib_i64 items)
     static_assert(name##_shape::shared == bytes && name##_shape::threads == count, "");          \
     NIB_TILE_KERNEL(nib_cuda_matmul_##name, count, blocks)                                       \
     {                                                                                              \
-        matmul_tiles<name##_shape>(s, a, items);                                                   \
+        matmul_tiles<name##_shape>(s, a);                                                   \
     }
 /* clang-format off */
 /*    entry          bytes threads blocks form    bits warps R MT scaled mins */

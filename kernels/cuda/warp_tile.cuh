@@ -26,12 +26,16 @@ template <int FORM, int BITS, int R, int MT, bool SCALED, bool MINS> struct warp
     float ones[MINS ? MT : 1][4]; /* sums of x inside a group */
     cell_pair cells[SCALED ? R : 1];     /* of this group; on their way until it ends */
     nib_u32 z[SCALED ? R : 1];           /* of the next group with MINS, otherwise of this one */
-    nib_u32 centre[SCALED ? R : 1][2];   /* of this group */
-    nib_i64 n, m;                        /* the first row of W, and of x */
+    nib_u32 centre[MINS ? R : 1];        /* of this group, with MINS */
+    nib_i64 m;       /* the first row of x */
+    int tile;        /* the first tile of 16 rows of W */
     int group, left; /* this group, and how many of its columns are left */
 };
 #define TILE_ARGS int FORM, int BITS, int R, int MT, bool SCALED, bool MINS
 #define TILE warp_tile<FORM, BITS, R, MT, SCALED, MINS>
+/* Whether scales are sent for when their group begins; two blocks of eight warps on a unit have no
+ * registers for that, and enough warps to wait for each other's scales. */
+#define EARLY_SCALES (MINS || MT > 4)
 
 template <TILE_ARGS> DEVICE void clear_parts(TILE &w)
 {
@@ -52,12 +56,13 @@ template <TILE_ARGS> DEVICE void enter_group(TILE &w, const nib_spans &s, const 
     if (w.group >= a.scale_cols) return; /* padding, where x is 0 */
 #pragma unroll
     for (int r = 0; r < R; r++) {
-        nib_i64 at = cells_at(a, w.group, w.n + 16 * r);
-        w.cells[r] = load_cells<MINS>(s, a, at);
-        if (!MINS) w.z[r] = load_z(s, a, at);
-        w.centre[r][0] = centre_of<FORM, BITS>(z_of(w.z[r], 0));
-        w.centre[r][1] = centre_of<FORM, BITS>(z_of(w.z[r], 1));
-        if (MINS && w.group + 1 < a.scale_cols) w.z[r] = load_z(s, a, at + a.p.pack_rows);
+        nib_i64 at = cells_at(a, w.group, w.tile + r);
+        if (EARLY_SCALES) w.cells[r] = load_cells<MINS>(s, a, at);
+        if (MINS) {
+            w.centre[MINS ? r : 0] = w.z[r];
+            if (w.group + 1 < a.scale_cols) w.z[r] = load_z(s, a, at + a.p.pack_rows);
+        } else
+            w.z[r] = load_z(s, a, at);
     }
 }
 
@@ -67,7 +72,7 @@ DEVICE void start_tile(TILE &w, const nib_spans &s, const nib_args &a, nib_i64 n
                        int k)
 {
     clear_parts(w);
-    w.n = n, w.m = m;
+    w.tile = (int)(n / 16), w.m = m;
     if constexpr (SCALED) {
 #pragma unroll
         for (int i = 0; i < R * MT * 4; i++) w.sum[i / 4 / MT][i / 4 % MT][i % 4] = 0.0f;
@@ -76,7 +81,7 @@ DEVICE void start_tile(TILE &w, const nib_spans &s, const nib_args &a, nib_i64 n
 #pragma unroll
         for (int r = 0; r < R; r++)
             if (MINS && w.group < a.scale_cols)
-                w.z[r] = load_z(s, a, cells_at(a, w.group, w.n + 16 * r));
+                w.z[r] = load_z(s, a, cells_at(a, w.group, w.tile + r));
         enter_group(w, s, a);
     }
 }
@@ -97,7 +102,8 @@ DEVICE void multiply_words(TILE &w, int r, const nib_u32 *word, const nib_u32 (&
     } else {
 #pragma unroll
         for (int step = 0; step < 2; step++) {
-            expand<FORM, BITS>(operand, word, step, w.centre[r]);
+            expand<FORM, BITS>(operand, word, step,
+                               centres_of<BITS>(MINS ? w.centre[MINS ? r : 0] : w.z[r]));
 #pragma unroll
             for (int mt = 0; mt < MT; mt++)
                 multiply<FORM>(w.part[r][mt], operand, x[mt][2 * step], x[mt][2 * step + 1]);
@@ -118,8 +124,11 @@ template <TILE_ARGS> DEVICE void add_ones(TILE &w, const nib_args &a, const nib_
             multiply<FORM>(w.ones[MINS ? mt : 0], operand, x[mt][2 * step], x[mt][2 * step + 1]);
 }
 
-template <TILE_ARGS> DEVICE void scale_floats(TILE &w, const nib_args &a)
+template <TILE_ARGS> DEVICE void scale_floats(TILE &w, const nib_spans &s, const nib_args &a)
 {
+#pragma unroll
+    for (int r = 0; r < R && !EARLY_SCALES; r++)
+        w.cells[r] = load_cells<MINS>(s, a, cells_at(a, w.group, w.tile + r));
 #pragma unroll
     for (int r = 0; r < R; r++)
 #pragma unroll
@@ -146,8 +155,8 @@ template <TILE_ARGS> DEVICE void scale_ints(TILE &w, const nib_spans &s, const n
     nib_i64 rest = a.cols - w.group * a.group, first = w.m + threadIdx.x % 4 * 2;
     nib_i32 count = (nib_i32)(rest < a.group ? rest : a.group), w_sum[R][2] = {};
     for (int r = 0; r < R; r++) {
-        nib_i64 at = cells_at(a, w.group, w.n + 16 * r);
-        if (a.offset == NIB_O_MIN) w.cells[r] = load_cells<true>(s, a, at);
+        nib_i64 at = cells_at(a, w.group, w.tile + r);
+        if (!EARLY_SCALES || a.offset == NIB_O_MIN) w.cells[r] = load_cells<true>(s, a, at);
         for (int h = 0; h < 2 && a.p.x_zeros; h++) w_sum[r][h] = w_sums[at + h];
     }
 #pragma unroll
@@ -183,7 +192,7 @@ DEVICE void pass_columns(TILE &w, const nib_spans &s, const nib_args &a, int k, 
         if (FORM != NIB_T_I8 ? last || k % 128 == 0 : last && !exact_sums(a)) {
             if (w.group < a.scale_cols) {
                 if constexpr (FORM == NIB_T_I8) scale_ints(w, s, a);
-                else scale_floats(w, a);
+                else scale_floats(w, s, a);
             }
             clear_parts(w);
         }

@@ -9,6 +9,8 @@
 //     CUDA_ERROR_LAUNCH_FAILED; the other device goes on
 //   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks,
 //     CUDA_HOST_IMAGE=ERROR makes loading a module fail with that code
+//   - a stream that is being captured keeps its copies and kernels for the graph; waiting and allocating are refused
+//     then (900) and spoil the capture. A launched graph runs late like everything else
 //   - cuda_host_calls(name) counts calls; cuda_host_context(device) makes a context that is not the primary one
 #include <dlfcn.h>
 
@@ -40,7 +42,9 @@ enum {
     NO_BINARY = 209,
     UNSUPPORTED_PTX = 222,
     NOT_FOUND = 500,
-    LAUNCH_FAILED = 719
+    LAUNCH_FAILED = 719,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901
 };
 
 namespace
@@ -52,10 +56,19 @@ struct Context {
     CUdevice device;
 };
 
+typedef std::deque<std::function<void()>> Work;
+
 struct Stream {
     Context *context;
-    std::deque<std::function<void()>> work;
+    Work work;
     std::vector<std::pair<const char *, size_t>> reading; // host memory of uploads to come
+    bool capturing = false, spoiled = false;
+    Work captured;
+    void add(std::function<void()> one) { (capturing ? captured : work).push_back(std::move(one)); }
+};
+
+struct Graph {
+    Work work;
 };
 
 struct Module {
@@ -70,6 +83,7 @@ struct State {
     std::map<std::string, long> calls;
     std::map<Stream *, std::unique_ptr<Stream>> streams;
     std::map<Module *, std::unique_ptr<Module>> modules;
+    std::map<Graph *, std::unique_ptr<Graph>> graphs;
     std::map<void *, size_t> shared_limit; // function -> dynamic shared memory it asked for
     std::deque<Context> others;
     bool faulted[DEVICES] = {};
@@ -106,6 +120,15 @@ bool is_device_memory(const void *p, size_t bytes)
     auto &entry = *--next;
     return (char *)p + bytes <= entry.first + entry.second.first &&
            entry.second.second == current.back()->device;
+}
+
+// What a capture in global mode forbids every thread.
+bool refused_by_capture()
+{
+    bool refused = false;
+    for (auto &entry : state.streams)
+        if (entry.first->capturing) refused = entry.first->spoiled = true;
+    return refused;
 }
 
 void run(Stream *stream)
@@ -253,7 +276,7 @@ API CUresult cuCtxPopCurrent_v2(Context **context)
 API CUresult cuStreamCreate(Stream **stream, unsigned)
 {
     BEGIN(true);
-    std::unique_ptr<Stream> made(new Stream{current.back(), {}, {}});
+    std::unique_ptr<Stream> made(new Stream{current.back(), {}, {}, false, false, {}});
     *stream = made.get();
     return state.streams[*stream] = std::move(made), SUCCESS;
 }
@@ -262,6 +285,7 @@ API CUresult cuStreamSynchronize(Stream *stream)
 {
     BEGIN(true);
     if (stream->context != current.back()) return INVALID_CONTEXT;
+    if (refused_by_capture()) return CAPTURE_UNSUPPORTED;
     run(stream);
     return state.faulted[stream->context->device] ? LAUNCH_FAILED : SUCCESS;
 }
@@ -273,11 +297,58 @@ API CUresult cuStreamDestroy_v2(Stream *stream)
     return state.streams.erase(stream) ? SUCCESS : INVALID_VALUE;
 }
 
+API CUresult cuStreamBeginCapture_v2(Stream *stream, int)
+{
+    BEGIN(true);
+    if (stream->capturing) return INVALID_VALUE;
+    return stream->capturing = true, stream->spoiled = false, SUCCESS;
+}
+
+API CUresult cuStreamEndCapture(Stream *stream, Graph **graph)
+{
+    BEGIN(true);
+    if (!stream->capturing) return INVALID_VALUE;
+    std::unique_ptr<Graph> made(new Graph{std::move(stream->captured)});
+    stream->capturing = false, stream->captured.clear(), *graph = nullptr;
+    if (stream->spoiled) return CAPTURE_INVALIDATED;
+    *graph = made.get();
+    return state.graphs[*graph] = std::move(made), SUCCESS;
+}
+
+API CUresult cuGraphInstantiateWithFlags(Graph **instance, Graph *graph, unsigned long long)
+{
+    BEGIN(true);
+    std::unique_ptr<Graph> made(new Graph(*graph));
+    *instance = made.get();
+    return state.graphs[*instance] = std::move(made), SUCCESS;
+}
+
+API CUresult cuGraphLaunch(Graph *instance, Stream *stream)
+{
+    BEGIN(true);
+    if (!state.graphs.count(instance)) return INVALID_VALUE;
+    for (auto &one : instance->work) stream->add(one);
+    return SUCCESS;
+}
+
+API CUresult cuGraphDestroy(Graph *graph)
+{
+    BEGIN(true);
+    return state.graphs.erase(graph) ? SUCCESS : INVALID_VALUE;
+}
+
+API CUresult cuGraphExecDestroy(Graph *instance)
+{
+    BEGIN(true);
+    return state.graphs.erase(instance) ? SUCCESS : INVALID_VALUE;
+}
+
 API CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
 {
     BEGIN(true);
     CUdevice device = current.back()->device;
     if (!bytes) return INVALID_VALUE;
+    if (refused_by_capture()) return CAPTURE_UNSUPPORTED;
     if (bytes > number("CUDA_HOST_MEMORY", size_t(1) << 30) - state.used[device])
         return OUT_OF_MEMORY;
     char *memory = static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
@@ -305,7 +376,7 @@ API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dst, const void *src, size_t bytes
     char *to = reinterpret_cast<char *>(dst);
     if (stream->context != current.back() || !is_device_memory(to, bytes)) return INVALID_VALUE;
     stream->reading.push_back({static_cast<const char *>(src), bytes});
-    stream->work.push_back([=] { std::memcpy(to, src, bytes); });
+    stream->add([=] { std::memcpy(to, src, bytes); });
     return SUCCESS;
 }
 
@@ -318,7 +389,7 @@ API CUresult cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t bytes, Stre
     bool source = false; // of an upload before it
     for (auto &r : stream->reading) source |= to < r.first + r.second && r.first < to + bytes;
     if (!source) std::memset(dst, 0x3A, bytes); // not there yet
-    stream->work.push_back([=] { std::memcpy(dst, from, bytes); });
+    stream->add([=] { std::memcpy(dst, from, bytes); });
     return SUCCESS;
 }
 
@@ -375,6 +446,6 @@ API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned g
     Dl_info info;
     const char *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "?";
     CUdevice device = stream->context->device;
-    stream->work.push_back([=] { run_kernel(launch, device, dim3(gx), dim3(bx), name); });
+    stream->add([=] { run_kernel(launch, device, dim3(gx), dim3(bx), name); });
     return SUCCESS;
 }
