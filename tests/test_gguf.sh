@@ -59,6 +59,9 @@ expect 0 "nothing is wrong" "$nibble" check "$tied"
 expect 3 "1 finding" "$nibble" check "$golden/in/edge_f16_nan.gguf" --quiet
 expect 0 "2 files, 50 tensors" "$nibble" inspect "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf"
 
+expect 0 "q5_k_m" "$nibble" schemes
+expect 0 '"mixtures"' "$nibble" schemes --json
+
 # ---- plan ----
 expect 0 "q4_k_m" "$nibble" plan "$tied"
 expect 0 "needs --importance" "$nibble" plan "$tied"

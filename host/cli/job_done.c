@@ -187,7 +187,8 @@ static int print_text(const cli_job *job, const quality_rows *quality)
     print_quality(quality);
     print_report(&quality->report);
     print_cost(job, quality);
-    print_next("compare", nib_file_path(job->input), settings->output);
+    if (settings->template_path) print_next("check", settings->output, NULL); /* other names */
+    else print_next("compare", nib_file_path(job->input), settings->output);
     return 0;
 }
 
