@@ -100,8 +100,8 @@ static int add_layers(const model *m, int64_t tp, bench_shapes *shapes, char why
                     (long long)tp, (long long)m->heads, (long long)m->kv_heads,
                     (long long)m->intermediate, m->name);
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
-        char name[BENCH_NAME], cut[24] = "";
-        if (tp > 1) snprintf(cut, sizeof cut, "/%lld", (long long)tp);
+        char name[BENCH_NAME], cut[16] = "";
+        if (tp > 1) snprintf(cut, sizeof cut, "/%d", (int)tp);
         snprintf(name, sizeof name, "%.24s%s.%s", m->name, cut, layers[i].name);
         int code = add(shapes, name, layers[i].n, layers[i].k, why);
         if (code) return code;

@@ -97,6 +97,7 @@ static int print(const wanted *w, nib_ctx *ctx, cli_table *t, json_t *list)
 {
     const nib_device_info *info = nib_ctx_device(ctx);
     if (w->settings->as == AS_JSON) {
+        table_free(t);
         json_t *json = json_result("explain");
         json_object_set_new(json, "device", json_string(info->name));
         json_object_set_new(json, "scheme", json_string(w->column.name));
