@@ -23,8 +23,8 @@ enum { OFFSET_ANY, OFFSET_SYMMETRIC, OFFSET_ASYMMETRIC };     /* settings.offset
 enum { NONFINITE_KEEP = NIB_NONFINITE_SATURATE + 1 };         /* settings.nonfinite */
 enum { FORMAT_AUTO, FORMAT_COMPRESSED_TENSORS, FORMAT_GGUF }; /* settings.format */
 enum { DTYPE_SCALE, DTYPE_F16, DTYPE_BF16, DTYPE_F32 };       /* settings.dtype */
-enum { PLAIN_BF16, PLAIN_F16, PLAIN_F32 };                /* settings.plain_type */
-enum { ACTS_OF_SCHEME, ACTS_16, ACTS_8 };                 /* settings.acts */
+enum { PLAIN_BF16, PLAIN_F16, PLAIN_F32 };                    /* settings.plain_type */
+enum { ACTS_OF_SCHEME, ACTS_16, ACTS_8 };                     /* settings.acts */
 enum { MAX_OPERANDS = 2, GROUP_OF_SCHEME = -1, JSON_VERSION = 1 };
 
 typedef struct cli_settings {
