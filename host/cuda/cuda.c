@@ -12,11 +12,12 @@
 #include <string.h>
 
 /* The fatbins, one for each .cu; empty where nibble was built without nvcc. */
-#define NIB_CUDA_MODULES(X)                                                                        \
-    X(quantize)                                                                                    \
-    X(ranges)                                                                                      \
-    X(dequantize) X(repack) X(convert) X(errors) X(histogram) X(blocks) X(blocks_32) X(blocks_256) \
-        X(acts) X(pack) X(matmul_any) X(matmul_small) X(matmul_tiles)
+/* clang-format off */
+#define NIB_CUDA_MODULES(X) \
+    X(quantize) X(ranges) X(dequantize) X(repack) X(convert) X(errors) X(histogram) \
+    X(blocks) X(blocks_32) X(blocks_256) \
+    X(acts) X(pack) X(matmul_any) X(matmul_small) X(matmul_tiles)
+/* clang-format on */
 #define X(name)                                                                                    \
     extern const unsigned char nib_blob_##name##_fatbin[];                                         \
     extern const size_t nib_blob_##name##_fatbin_size;
