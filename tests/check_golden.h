@@ -65,8 +65,8 @@ static inline void check_accepted(const char *path, const json_t *entry)
     nib_file_close(file);
 }
 
-static inline void test_golden(const char *set, void (*check)(const char *path, const json_t *entry),
-                        size_t least)
+static inline void test_golden(const char *set,
+                               void (*check)(const char *path, const json_t *entry), size_t least)
 {
     char path[1024];
     json_error_t error;
