@@ -2,35 +2,8 @@
 # test_cli_bench.sh - nibble bench and nibble explain as people type them: test_cli_bench.sh NIBBLE
 set -ufo pipefail
 nibble=$1
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export NIBBLE_CACHE_DIR=${NIBBLE_CACHE_DIR:-$work/cache}
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() {
-    failed=$((failed + 1))
-    echo "failed: line ${BASH_LINENO[1]}: $*"
-    sed 's/^/    stderr: /' err | head -n 5
-}
-
-# expect CODE WORDS COMMAND...: the exit code, and the words (a fixed string) on stdout or stderr.
-expect() {
-    local code=$1 words=$2 got
-    shift 2
-    "$@" >out 2>err </dev/null
-    got=$?
-    if [ $got -ne "$code" ]; then
-        fail "exit code $got, expected $code: $*"
-    elif [ -n "$words" ] && ! grep -qF -- "$words" out err; then
-        fail "no '$words' from: $*"
-    elif [ "$code" -eq 2 ] && [ "$(wc -l <err)" -ne 1 ]; then
-        fail "not one line of error: $*"
-    else
-        pass
-    fi
-}
+# shellcheck source=tests/typed.sh
+source "$(dirname "$0")/typed.sh"
 
 # holds PYTHON: an assertion about `out`, as JSON in j, its lines as JSON in lines(), csv in rows().
 holds() {

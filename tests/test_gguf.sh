@@ -4,34 +4,8 @@ set -uf -o pipefail
 nibble=$1 make_checkpoint=$2
 here=$(cd "$(dirname "$0")" && pwd)
 golden=$here/golden/gguf
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() {
-    failed=$((failed + 1))
-    echo "failed: line ${BASH_LINENO[1]}: $*"
-    sed 's/^/    stderr: /' err | head -n 5
-}
-
-# expect CODE WORDS COMMAND...: the exit code, and the words (a fixed string) on stdout or stderr; an error is one line.
-expect() {
-    local code=$1 words=$2 got
-    shift 2
-    "$@" >out 2>err </dev/null
-    got=$?
-    if [ $got -ne "$code" ]; then
-        fail "exit code $got, expected $code: $*"
-    elif [ -n "$words" ] && ! grep -qF -- "$words" out err; then
-        fail "no '$words' from: $*"
-    elif [ "$code" -ne 0 ] && [ "$(wc -l <err)" -ne 1 ]; then
-        fail "not one line of error: $*"
-    else
-        pass
-    fi
-}
+# shellcheck source=tests/typed.sh
+source "$(dirname "$0")/typed.sh"
 
 # is WHAT COMMAND...: the command succeeds.
 is() {
