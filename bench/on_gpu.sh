@@ -95,6 +95,7 @@ build_kernels() {
     echo "$nvcc -std=c++17 -fatbin -arch=sm_$arch -fmad=false -o $build/instructions.fatbin tests/cuda_instructions.cu" >>"$commands"
     tr '\n' '\0' <"$commands" | xargs -0 -P "$jobs" -I{} sh -c '{}'
     gcc -std=c11 -O2 -D_GNU_SOURCE -o "$build/test_kernels" tests/test_kernels.c "$build"/*.o -lpthread -ldl -lm
+    gcc -std=c11 -O2 -D_GNU_SOURCE -ffp-contract=off -o "$build/test_matmul" tests/test_matmul.c "$build"/*.o -lpthread -ldl -lm
     gcc -std=c11 -O2 -D_GNU_SOURCE -ffp-contract=off -o "$build/test_cuda_instructions" tests/test_cuda_instructions.c "$build"/*.o -lpthread -ldl -lm
     gcc -std=c11 -O2 -D_GNU_SOURCE -o "$build/bench_kernels" bench/bench_kernels.c bench/copy.c "$build"/*.o -lpthread -ldl -lm
     echo "built for sm_$arch"
@@ -144,6 +145,13 @@ build_all() {
     cmake --build "$build/all" -j "$jobs" --target nibble_command make_checkpoint
 }
 
+# `nibble bench matmul`, where this revision has it.
+bench_matmul() {
+    "$build/all/nibble" bench --help 2>/dev/null | grep -q matmul || { echo "the command has no bench matmul" && return 77; }
+    "$build/all/nibble" bench matmul --device "$device" --m '1-512*4' --json >"$out/matmul.json"
+    cat "$out/matmul.json"
+}
+
 pipeline() {
     [ -x "$build/all/nibble" ] || { echo "the command was not built" && return 77; }
     local w=$out/pipeline d
@@ -171,6 +179,7 @@ part facts 20 facts
 part build 200 build_kernels
 if [ $dry -eq 1 ] || [ -x "$build/test_kernels" ]; then
     part instructions 30 "$build/test_cuda_instructions" "$build/instructions.fatbin"
+    part matmul 90 "$build/test_matmul" "$device" --cases 30
     part walk 150 walk "$device" 4 # as many parts as still run every row each
     for type in BF16 F16 F32; do part "bench-$type" 45 bench $type 4096 6; done
     part bench-row4 45 bench BF16 8192 3
@@ -180,6 +189,7 @@ if [ $dry -eq 1 ] || [ -x "$build/test_kernels" ]; then
 fi
 part build-all 120 build_all
 part pipeline 90 pipeline
+part bench-matmul 120 bench_matmul
 part table 20 table
 [ $dry -eq 1 ] && exit 77
 [ -s "$out/table.log" ] && cat "$out/table.log" && cat "$out/table.log" >>"$out/summary.txt"

@@ -109,13 +109,17 @@ enum {
     FREE_SHARED_BYTES = 48 * 1024, /* dynamic shared memory that need not be asked for */
 };
 
+/* What a row may ask of a device: kernels for sm_90a, in files of their own, come before the others. */
+enum { CUDA_SM90 = 1 << 0 };
+
 typedef struct cuda_device {
     const nib_cuda_driver *driver;
     CUdevice device;
     CUcontext context;
     int primary; /* the context is the retained primary one */
     int units;
-    char label[112]; /* "cuda:0 (NVIDIA H200, sm_90)", for messages */
+    uint32_t features; /* CUDA_SM90 */
+    char label[112];   /* "cuda:0 (NVIDIA H200, sm_90)", for messages */
     atomic_int dead;
     pthread_mutex_t lock; /* of the two below */
     CUmodule modules[MODULE_COUNT];
@@ -280,6 +284,10 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     nib_status status = NIB_OK;
     if (d->driver->cuDeviceGet(&d->device, index) != CUDA_SUCCESS)
         status = NIB_FAIL(NIB_E_NO_DEVICE, "no device %s", info.name);
+    int major = 0;
+    d->driver->cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                                    d->device);
+    d->features = major == 9 ? CUDA_SM90 : 0;
     if (status == NIB_OK) status = open_context(d);
     if (status != NIB_OK) close_device(d);
     else *impl_ret = d;
@@ -288,11 +296,7 @@ static nib_status open_device(int index, const nib_options *options, void **impl
 
 static void *native(void *impl) { return ((cuda_device *)impl)->context; }
 
-static uint32_t features(void *impl)
-{
-    (void)impl;
-    return 0;
-}
+static uint32_t features(void *impl) { return ((cuda_device *)impl)->features; }
 
 /* ---- streams and memory ---- */
 

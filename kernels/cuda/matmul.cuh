@@ -212,7 +212,8 @@ template <int bits> DEVICE nib_u32 order_int8(nib_u32 x)
     return bits == 8 ? x : __byte_perm(x, 0, 0x3120);
 }
 
-template <int form> DEVICE void multiply(float (&d)[4], const nib_u32 (&a)[4], nib_u32 b0, nib_u32 b1)
+template <int form>
+DEVICE void multiply(float (&d)[4], const nib_u32 (&a)[4], nib_u32 b0, nib_u32 b1)
 {
     const nib_u32 b[2] = {b0, b1};
     if (form == NIB_T_F16) mma_m16n8k16_f16(d, a, b);
@@ -257,8 +258,7 @@ DEVICE nib_i32 centred_sum(const nib_args &a, nib_i32 p, const int_group &w, nib
 
 /* y from the sum of a whole tile's element; of int32 sums (exact), `value` holds the bits. */
 template <int form>
-DEVICE void finish_element(const nib_spans &s, const nib_args &a, nib_i64 m, nib_i64 n,
-                           float value)
+DEVICE void finish_element(const nib_spans &s, const nib_args &a, nib_i64 m, nib_i64 n, float value)
 {
     if (form == NIB_T_I8) {
         const nib_u8 *x = (const nib_u8 *)s.x, *w = (const nib_u8 *)s.codes;
@@ -277,16 +277,14 @@ DEVICE void finish_element(const nib_spans &s, const nib_args &a, nib_i64 m, nib
             const int_group group = {z, w_sum, (nib_i32)a.cols};
             nib_i32 d = centred_sum(a, (nib_i32)NIB_F32_BITS(value), group, x_zero, x_sum);
             value = nib_scaled(d, load_element(w + a.p.scales_at, a.scale_type, at), x_scale);
-        } else
-            value = __fmul_rn(value, x_scale);
+        } else value = __fmul_rn(value, x_scale);
     }
     store_y(s, a, m, n, value);
 }
 
 template <int form> DEVICE float add_sums(const nib_args &a, float x, float y)
 {
-    if (form == NIB_T_I8 && exact_sums(a))
-        return NIB_BITS_F32(NIB_F32_BITS(x) + NIB_F32_BITS(y));
+    if (form == NIB_T_I8 && exact_sums(a)) return NIB_BITS_F32(NIB_F32_BITS(x) + NIB_F32_BITS(y));
     return __fadd_rn(x, y);
 }
 
@@ -307,7 +305,8 @@ DEVICE void finish_tile(const nib_spans &s, const nib_args &a, const float *sums
         if (p.m + m >= a.p.m || p.n + n >= a.rows) continue;
         const float *at = sums + m * (tile_n + 4) + n;
         float value = at[0];
-        for (int part = 1; part < parts; part++) value = add_sums<form>(a, value, at[part * stride]);
+        for (int part = 1; part < parts; part++)
+            value = add_sums<form>(a, value, at[part * stride]);
         if (split > 1) shares[p.share * size + e] = value;
         else finish_element<form>(s, a, p.m + m, p.n + n, value);
     }

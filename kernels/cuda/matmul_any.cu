@@ -51,8 +51,8 @@ NIB_TILE_KERNEL(nib_cuda_matmul_float, THREADS, 2)
         for (int step = 0; step < STEP; step++)
             for (int i = 0; i < 4; i++)
                 for (int j = 0; j < 4; j++)
-                    sum[i][j] = __fmaf_rn(x_part[step][m_at + i], w_part[step][n_at + j],
-                                          sum[i][j]);
+                    sum[i][j] =
+                        __fmaf_rn(x_part[step][m_at + i], w_part[step][n_at + j], sum[i][j]);
         __syncthreads(); /* all have read before the next columns come */
     }
     for (int i = 0; i < 4; i++)

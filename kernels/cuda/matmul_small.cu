@@ -16,7 +16,8 @@
 
 template <int FORM, int BITS, int MT> struct small_shape {
     static const int warps = 4, threads = 32 * warps, stages = 3, tiles = PANEL / 16;
-    static const int unit = 256 / BITS, chunk = 2 * unit; /* columns of one 16-byte load; of a stage */
+    static const int unit = 256 / BITS,
+                     chunk = 2 * unit; /* columns of one 16-byte load; of a stage */
     static const int x_bytes = FORM == NIB_T_I8 ? 8 : 16; /* a lane's, of 32 columns of 8 rows */
     static const int x_at = 2 * tiles * 512, stage = x_at + chunk / 32 * MT * 32 * x_bytes;
     static const int ring = stages * stage, shared = warps * ring; /* bytes */
@@ -28,8 +29,8 @@ struct small_source {
     const uint4 *w;
     const nib_u8 *x;
     nib_i64 pitch; /* bytes from one 8 rows of x to the next */
-    int rows;      /* of the tile's 8 * MT, less the lane's: row 8 * mt is there where 8 * mt < rows */
-    int whole;     /* the last column from which a chunk of x can be copied 16 bytes at a time */
+    int rows;  /* of the tile's 8 * MT, less the lane's: row 8 * mt is there where 8 * mt < rows */
+    int whole; /* the last column from which a chunk of x can be copied 16 bytes at a time */
 };
 
 template <int FORM, int BITS>
@@ -60,8 +61,8 @@ DEVICE void load_chunk(const small_source &from, nib_i64 cols, nib_u8 *stage, in
         for (int i = 0; i < shape::chunk / 32 * MT; i++)
             if (i % MT * 8 < from.rows)
                 gather_x(x + i * 32 * shape::x_bytes,
-                         (const nib_u16 *)(from.x + i % MT * from.pitch),
-                         k + i / MT * 32, cols - lane % 4 * 8);
+                         (const nib_u16 *)(from.x + i % MT * from.pitch), k + i / MT * 32,
+                         cols - lane % 4 * 8);
         return;
     }
 #pragma unroll
@@ -94,8 +95,9 @@ DEVICE void take_x(nib_u32 (&x)[MT][4], const nib_u8 *from, int rows)
 
 /* Multiplies the chunk that begins at column k. */
 template <int FORM, int BITS, int MT>
-DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_I8> &w, const nib_spans &s,
-                      const nib_args &a, const nib_u8 *stage, int rows, int k, int end)
+DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_I8> &w,
+                      const nib_spans &s, const nib_args &a, const nib_u8 *stage, int rows, int k,
+                      int end)
 {
     typedef small_shape<FORM, BITS, MT> shape;
     int lane = threadIdx.x % 32;
@@ -111,8 +113,7 @@ DEVICE void add_chunk(warp_tile<FORM, BITS, PANEL / 16, MT, true, FORM != NIB_T_
         for (int half = 0; half < shape::unit / 32; half++) {
             int block = u * (shape::unit / 32) + half;
             nib_u32 x[MT][4];
-            take_x<FORM, BITS, MT>(x, stage + shape::x_at + block * MT * 32 * shape::x_bytes,
-                                   rows);
+            take_x<FORM, BITS, MT>(x, stage + shape::x_at + block * MT * 32 * shape::x_bytes, rows);
 #pragma unroll
             for (int r = 0; r < shape::tiles; r++) multiply_words(w, r, &word[r][2 * half], x);
             add_ones(w, a, x);
@@ -154,16 +155,16 @@ DEVICE void matmul_small(const nib_spans &s, const nib_args &a)
     __syncwarp(); /* all lanes have taken what their ring held */
     leave_sums(w, a, (float *)ring, pitch);
     __syncthreads();
-    finish_tile<FORM, 8 * MT, PANEL, shape::threads>(s, a, (const float *)shared,
-                                                     shape::warps, shape::ring / 4);
+    finish_tile<FORM, 8 * MT, PANEL, shape::threads>(s, a, (const float *)shared, shape::warps,
+                                                     shape::ring / 4);
 }
 
 /* shared: bytes of dynamic shared memory, as cuda_kernels.def asks for; blocks: of a unit. */
 #define SMALL(type, bits, rows, bytes, blocks)                                                     \
-    static_assert(small_shape<NIB_T_##type, bits, rows / 8>::shared == bytes, ""); \
+    static_assert(small_shape<NIB_T_##type, bits, rows / 8>::shared == bytes, "");                 \
     NIB_TILE_KERNEL(nib_cuda_matmul_small##rows##_##type##_##bits, 128, blocks)                    \
     {                                                                                              \
-        matmul_small<NIB_T_##type, bits, rows / 8>(s, a);                                   \
+        matmul_small<NIB_T_##type, bits, rows / 8>(s, a);                                          \
     }
 SMALL(F16, 4, 8, 73728, 3)
 SMALL(F16, 8, 8, 61440, 3)

@@ -29,7 +29,7 @@ struct block_shape {
     static const int slabs = form == NIB_T_I8 ? 1 : 2;
     static const int x_at = units * tiles * 512, stage = x_at + slabs * rows_m * 64;
     static const int sums = rows_m * (rows_n + 4) * 4;
-    static const int shared = stages * stage > sums ? stages * stage : sums; /* bytes */
+    static const int shared = stages * stage > sums ? stages *stage : sums; /* bytes */
     typedef warp_tile<form, bits, R, MT, scaled, mins> warp;
 };
 
@@ -146,8 +146,7 @@ DEVICE void add_stage(typename shape::warp &w, const nib_spans &s, const nib_arg
     }
 }
 
-template <class shape>
-DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a)
+template <class shape> DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a)
 {
     const int pitch = shape::rows_n + 4, last = (shape::stages - 1) * shape::stage;
     nib_u8 *shared = dynamic_shared<nib_u8>();
@@ -186,11 +185,8 @@ DEVICE void matmul_tiles(const nib_spans &s, const nib_args &a)
 /* bytes: of dynamic shared memory, as cuda_kernels.def asks for; blocks: of a unit. */
 #define TILES(name, bytes, count, blocks, ...)                                                     \
     typedef block_shape<__VA_ARGS__> name##_shape;                                                 \
-    static_assert(name##_shape::shared == bytes && name##_shape::threads == count, "");          \
-    NIB_TILE_KERNEL(nib_cuda_matmul_##name, count, blocks)                                       \
-    {                                                                                              \
-        matmul_tiles<name##_shape>(s, a);                                                   \
-    }
+    static_assert(name##_shape::shared == bytes && name##_shape::threads == count, "");            \
+    NIB_TILE_KERNEL(nib_cuda_matmul_##name, count, blocks) { matmul_tiles<name##_shape>(s, a); }
 /* clang-format off */
 /*    entry          bytes threads blocks form    bits warps R MT scaled mins */
 TILES(tiles64_F16_4,    49152, 256, 2, NIB_T_F16,  4, 4, 2, 2, 4, true,  false)

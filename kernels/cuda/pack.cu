@@ -26,8 +26,7 @@ DEVICE void store_cell(const nib_spans &s, const nib_args &a, nib_i64 n, nib_i64
     if (!nib_is_finite(c.scale) || !nib_is_finite(c.min)) c.scale = NIB_BITS_F32(NIB_QNAN_F32);
     nib_i32 type = a.p.scale_bytes == 4 ? NIB_T_F32 : a.scale_type;
     store_raw(to + a.p.scales_at, type, at, nib_to_type(type, c.scale));
-    if (a.offset == NIB_O_MIN)
-        store_raw(to + a.p.offsets_at, type, at, nib_to_type(type, c.min));
+    if (a.offset == NIB_O_MIN) store_raw(to + a.p.offsets_at, type, at, nib_to_type(type, c.min));
     if (a.offset == NIB_O_ZERO)
         ((signed char *)to)[a.p.offsets_at + at] =
             (signed char)(cell_zero(c) - (1 << (a.bits - 1)));

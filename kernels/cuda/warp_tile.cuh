@@ -23,13 +23,13 @@ template <> struct part_type<NIB_T_I8> {
 template <int FORM, int BITS, int R, int MT, bool SCALED, bool MINS> struct warp_tile {
     typename part_type<FORM>::type part[R][MT][4];
     float sum[SCALED ? R : 1][SCALED ? MT : 1][4];
-    float ones[MINS ? MT : 1][4]; /* sums of x inside a group */
-    cell_pair cells[SCALED ? R : 1];     /* of this group; on their way until it ends */
-    nib_u32 z[SCALED ? R : 1];           /* of the next group with MINS, otherwise of this one */
-    nib_u32 centre[MINS ? R : 1];        /* of this group, with MINS */
-    nib_i64 m;       /* the first row of x */
-    int tile;        /* the first tile of 16 rows of W */
-    int group, left; /* this group, and how many of its columns are left */
+    float ones[MINS ? MT : 1][4];    /* sums of x inside a group */
+    cell_pair cells[SCALED ? R : 1]; /* of this group; on their way until it ends */
+    nib_u32 z[SCALED ? R : 1];       /* of the next group with MINS, otherwise of this one */
+    nib_u32 centre[MINS ? R : 1];    /* of this group, with MINS */
+    nib_i64 m;                       /* the first row of x */
+    int tile;                        /* the first tile of 16 rows of W */
+    int group, left;                 /* this group, and how many of its columns are left */
 };
 #define TILE_ARGS int FORM, int BITS, int R, int MT, bool SCALED, bool MINS
 #define TILE warp_tile<FORM, BITS, R, MT, SCALED, MINS>
@@ -61,15 +61,13 @@ template <TILE_ARGS> DEVICE void enter_group(TILE &w, const nib_spans &s, const 
         if (MINS) {
             w.centre[MINS ? r : 0] = w.z[r];
             if (w.group + 1 < a.scale_cols) w.z[r] = load_z(s, a, at + a.p.pack_rows);
-        } else
-            w.z[r] = load_z(s, a, at);
+        } else w.z[r] = load_z(s, a, at);
     }
 }
 
 /* Begins at column k, with nothing added yet. */
 template <TILE_ARGS>
-DEVICE void start_tile(TILE &w, const nib_spans &s, const nib_args &a, nib_i64 n, nib_i64 m,
-                       int k)
+DEVICE void start_tile(TILE &w, const nib_spans &s, const nib_args &a, nib_i64 n, nib_i64 m, int k)
 {
     clear_parts(w);
     w.tile = (int)(n / 16), w.m = m;
