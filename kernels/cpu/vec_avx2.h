@@ -117,6 +117,20 @@ INLINE words w_round(floats f, int type)
     return w;
 }
 
+/* The low 16 bits of each. */
+INLINE words w_from_low(floats f, int type)
+{
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    words w;
+    for (int i = 0; i < 2; i++) {
+        __m256i a = _mm256_castps_si256(f.v[2 * i]), b = _mm256_castps_si256(f.v[2 * i + 1]);
+        __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+        w.v[i] = type == NIB_T_BF16 ? _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa)
+                                    : _mm256_permute4x64_epi64(pairs, 0xd8);
+    }
+    return w;
+}
+
 INLINE floats f_from_words(words w, int type)
 {
     floats f;

@@ -112,6 +112,16 @@ INLINE words w_round(floats f, int type)
     return _mm512_permutexvar_epi64(order, _mm512_packs_epi32(a, b));
 }
 
+/* The low 16 bits of each. */
+INLINE words w_from_low(floats f, int type)
+{
+    __m512i a = _mm512_castps_si512(f.v[0]), b = _mm512_castps_si512(f.v[1]);
+    if (type == NIB_T_BF16)
+        return _mm512_mask_blend_epi16(0xaaaaaaaau, a, _mm512_slli_epi32(b, 16));
+    __m256i low = _mm512_cvtepi32_epi16(a), high = _mm512_cvtepi32_epi16(b);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
 INLINE floats f_from_words(words w, int type)
 {
     if (type == NIB_T_BF16)
