@@ -13,7 +13,7 @@ typedef struct part {
     char *dst;
     const char *src;
     size_t bytes;
-    int stream;
+    int stream, streams; /* streams: of reading; 0 = a copy */
 } part;
 
 /* `bytes` is a multiple of LINE. */
@@ -30,15 +30,41 @@ static void copy_stream(char *dst, const char *src, size_t bytes)
 #endif
 }
 
+typedef long line __attribute__((vector_size(LINE)));
+
+/* Reads `streams` stretches of `share` bytes each. */
+static inline __attribute__((always_inline)) void read_streams(const char *src, size_t share,
+                                                               int streams)
+{
+    line sum = {0};
+    for (size_t i = 0; i < share; i += LINE)
+        for (int s = 0; s < streams; s++) {
+            const char *at = src + (size_t)s * share + i;
+            __builtin_prefetch(at + 1024);
+            sum += *(const line *)(const void *)at;
+        }
+    __asm__ volatile("" : : "m"(sum));
+}
+
+static void read_part(const part *p)
+{
+    size_t share = p->bytes / (size_t)p->streams / LINE * LINE;
+    if (p->streams == 8) read_streams(p->src, share, 8);
+    else if (p->streams == 4) read_streams(p->src, share, 4);
+    else if (p->streams == 2) read_streams(p->src, share, 2);
+    else read_streams(p->src, share, 1);
+}
+
 static void *copy_part(void *argument)
 {
     const part *p = argument;
-    if (p->stream) copy_stream(p->dst, p->src, p->bytes);
+    if (p->streams) read_part(p);
+    else if (p->stream) copy_stream(p->dst, p->src, p->bytes);
     else memcpy(p->dst, p->src, p->bytes);
     return NULL;
 }
 
-int copy_all(void *dst, const void *src, size_t bytes, int threads, int stream)
+static int share_out(void *dst, const void *src, size_t bytes, int threads, int stream, int streams)
 {
     pthread_t ids[MAX_THREADS];
     part parts[MAX_THREADS];
@@ -46,8 +72,8 @@ int copy_all(void *dst, const void *src, size_t bytes, int threads, int stream)
     size_t share = bytes / (size_t)count / LINE * LINE;
     for (int i = 0; i < count; i++) {
         size_t from = (size_t)i * share;
-        parts[i] = (part){(char *)dst + from, (const char *)src + from,
-                          i + 1 < count ? share : (bytes - from) / LINE * LINE, stream};
+        parts[i] = (part){dst ? (char *)dst + from : NULL, (const char *)src + from,
+                          i + 1 < count ? share : (bytes - from) / LINE * LINE, stream, streams};
     }
     while (started + 1 < count &&
            !pthread_create(&ids[started], NULL, copy_part, &parts[started + 1]))
@@ -55,4 +81,14 @@ int copy_all(void *dst, const void *src, size_t bytes, int threads, int stream)
     copy_part(&parts[0]);
     for (int i = 0; i < started; i++) pthread_join(ids[i], NULL);
     return started + 1 == count;
+}
+
+int copy_all(void *dst, const void *src, size_t bytes, int threads, int stream)
+{
+    return share_out(dst, src, bytes, threads, stream, 0);
+}
+
+int read_all(const void *src, size_t bytes, int threads, int streams)
+{
+    return share_out(NULL, src, bytes, threads, 0, streams);
 }

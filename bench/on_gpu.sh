@@ -38,7 +38,7 @@ part() {
     (sleep "$limit" && kill -TERM -- "-$child") 2>/dev/null &
     local watch=$!
     disown $watch # its end is not worth a line
-    wait $child
+    wait $child 2>/dev/null # bash has a line to say of a part that was ended
     status=$?
     kill -- -$watch 2>/dev/null
     case $status in

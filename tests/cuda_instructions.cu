@@ -203,7 +203,7 @@ INSTRUCTION(check_atomics)
     atomicOr(&out[3], v & 0x0f0f0f0fu);
     atomicMax((int *)&out[4], (int)v);
     atomicMin((int *)&out[5], (int)v);
-    for (unsigned old = out[6], seen; (seen = atomicCAS(&out[6], old, old + v)) != old;) old = seen;
+    for (unsigned old = atomicAdd(&out[6], 0u), seen; (seen = atomicCAS(&out[6], old, old + v)) != old;) old = seen;
     unsigned ticket = atomicAdd(&out[7], 1u); /* all different */
     out[8 + ticket] = atomicExch(&out[8 + ticket], 7u) + 1u;
 }

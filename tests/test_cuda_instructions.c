@@ -125,7 +125,7 @@ static void expect_bits(const void *in, void *out)
         uint32_t right = a >> b % 32, left = a << b % 32;
         float f = nib_ref_float(w[3]);
         double nearest = floor((double)f), rest = (double)f - nearest; /* half to even */
-        if (rest > 0.5 || (rest == 0.5 && fmod(nearest, 2))) nearest++;
+        if (rest > 0.5 || (rest == 0.5 && fmod(nearest, 2) != 0)) nearest++;
         int ones = 0, leading = 0, first = 0; /* from each end */
         for (int i = 0; i < 32; i++) ones += (int)(a >> i & 1);
         while (leading < 32 && !(right << leading >> 31)) leading++;
@@ -174,7 +174,7 @@ static uint32_t fused(uint32_t ha, uint32_t hb, uint32_t hc)
     double a = (double)nib_ref_value(NIB_T_F16, ha), b = (double)nib_ref_value(NIB_T_F16, hb),
            c = (double)nib_ref_value(NIB_T_F16, hc);
     __extension__ typedef __int128 wide;
-    wide exact = (wide)(a * 0x1p24) * (wide)(b * 0x1p24) + ((wide)(c * 0x1p24) << 24);
+    wide exact = (wide)(a * 0x1p24) * (wide)(b * 0x1p24) + (wide)(c * 0x1p24) * (1 << 24);
     if (exact == 0) return nib_ref_stored(NIB_T_F16, (float)(a * b + c)); /* its sign */
     wide magnitude = exact < 0 ? -exact : exact;
     uint32_t low = 0, high = 0x7c00; /* the largest f16 that is not above, by halving */

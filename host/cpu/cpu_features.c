@@ -10,7 +10,9 @@
 #define LEVELS(X)                                                                                  \
     X("generic", 0)                                                                                \
     X("avx2", NIB_CPU_AVX2)                                                                        \
-    X("avx512", NIB_CPU_AVX2 | NIB_CPU_AVX512)
+    X("avx512", NIB_CPU_AVX512 * 2 - 1)                                                            \
+    X("vnni", NIB_CPU_VNNI * 2 - 1)                                                                \
+    X("bf16", NIB_CPU_BF16 * 2 - 1)
 
 static const struct {
     const char *name;
@@ -28,17 +30,21 @@ enum { LEVEL_COUNT = sizeof levels / sizeof levels[0] };
 
 static int has(unsigned word, unsigned bits) { return (word & bits) == bits; }
 
+/* Each level only where the one below it is there. */
 static uint32_t probe(void)
 {
-    unsigned a, b, c, d, b7, xcr0, high;
+    unsigned a, b, c, d, b7, c7, xcr0, high;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     if (!has(c, bit_FMA | bit_OSXSAVE | bit_AVX | bit_F16C)) return 0;
     __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
     if (!has(xcr0, 0x06)) return 0; /* the system saves xmm and ymm */
-    if (!__get_cpuid_count(7, 0, &a, &b7, &c, &d) || !has(b7, bit_AVX2 | bit_BMI2)) return 0;
+    if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d) || !has(b7, bit_AVX2 | bit_BMI2)) return 0;
     const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
-    int wide = has(b7, avx512) && has(xcr0, 0xe6); /* and masks and zmm */
-    return NIB_CPU_AVX2 | (wide ? (uint32_t)NIB_CPU_AVX512 : 0);
+    if (!has(b7, avx512) || !has(xcr0, 0xe6)) return NIB_CPU_AVX2; /* and masks and zmm */
+    if (!has(c7, bit_AVX512VNNI)) return NIB_CPU_AVX512 * 2 - 1;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !has(a, bit_AVX512BF16))
+        return NIB_CPU_VNNI * 2 - 1;
+    return NIB_CPU_BF16 * 2 - 1;
 }
 #else
 static uint32_t probe(void) { return 0; }
@@ -61,8 +67,9 @@ nib_status nib_cpu_features(uint32_t *features_ret)
 
 void nib_cpu_features_text(uint32_t features, char *text, size_t size)
 {
-    snprintf(text, size, "%s",
-             features & NIB_CPU_AVX512 ? "avx2 avx512"
-             : features & NIB_CPU_AVX2 ? "avx2"
-                                       : "generic");
+    size_t used = (size_t)snprintf(text, size, "%s", features ? "" : levels[0].name);
+    for (int i = 1; i < LEVEL_COUNT && used < size; i++)
+        if ((features & levels[i].features) == levels[i].features)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i > 1 ? " " : "",
+                                     levels[i].name);
 }

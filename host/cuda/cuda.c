@@ -12,13 +12,12 @@
 #include <string.h>
 
 /* The fatbins, one for each .cu; empty where nibble was built without nvcc. */
-#define NIB_CUDA_MODULES(X)                                                                        \
-    X(quantize)                                                                                    \
-    X(ranges)                                                                                      \
-    X(dequantize)                                                                                  \
-    X(repack)                                                                                      \
-    X(convert) X(errors) X(histogram) X(acts) X(pack) X(matmul_any) X(matmul_small)                \
-        X(matmul_tiles)
+/* clang-format off */
+#define NIB_CUDA_MODULES(X) \
+    X(quantize) X(ranges) X(dequantize) X(repack) X(convert) X(errors) X(histogram) \
+    X(blocks) X(blocks_32) X(blocks_256) \
+    X(acts) X(pack) X(matmul_any) X(matmul_small) X(matmul_tiles)
+/* clang-format on */
 #define X(name)                                                                                    \
     extern const unsigned char nib_blob_##name##_fatbin[];                                         \
     extern const size_t nib_blob_##name##_fatbin_size;
@@ -57,8 +56,8 @@ static int32_t split_tiles(const nib_args *a, int64_t tiles, int32_t units)
 }
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL2(OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, item2,   \
-                    lanes2, entry2)                                                                \
+#define NIB_KERNEL_OF(types, OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, \
+                      item2, lanes2, entry2)                                                       \
     {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
      .bits = code_bits,                                                                            \
@@ -68,8 +67,10 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .conditions = needs,                                                                          \
      .max_cols = widest,                                                                           \
+     .blocks = types,                                                                              \
      .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1, 0, 0},                              \
                 {NIB_ITEM_##item2, NULL, entry2, stem, lanes2, 0, 0}}},
+#define NIB_KERNEL2(...) NIB_KERNEL_OF(0, __VA_ARGS__)
 #define NIB_KERNEL(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry)         \
     NIB_KERNEL2(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry, NONE, 0,   \
                 NULL)
@@ -293,6 +294,8 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     return status;
 }
 
+static void *native(void *impl) { return ((cuda_device *)impl)->context; }
+
 static uint32_t features(void *impl) { return ((cuda_device *)impl)->features; }
 
 /* ---- streams and memory ---- */
@@ -440,6 +443,7 @@ const nib_backend nib_backend_cuda = {
     .open = open_device,
     .close = close_device,
     .features = features,
+    .native = native,
     .stream_open = stream_open,
     .stream_close = stream_close,
     .sync = sync,

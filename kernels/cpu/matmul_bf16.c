@@ -1,0 +1,26 @@
+/* matmul_bf16.c - products of bf16 activations on AVX-512 BF16: dpbf16ps adds two products to a lane,
+ * at twice the rate of f32. Codes less their zero points are integers of up to 8 bits, exact in bf16;
+ * scales meet the f32 sums, group by group. Products and sums below 2^-126 are flushed to 0. */
+#include "vec_avx512.h"
+
+#include "matmul_simd.h"
+
+INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+
+INLINE vi subtract_words(vi a, vi b) { return (vi)_mm512_sub_epi16((__m512i)a, (__m512i)b); }
+INLINE vi subtract_bytes(vi a, int b)
+{
+    return (vi)_mm512_sub_epi8((__m512i)a, _mm512_set1_epi8((char)b));
+}
+INLINE vi add_codes(vi sum, vi w, vi x)
+{
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+}
+INLINE vf add_floats(vf sum, vi w, vi x)
+{
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)w, (__m512bh)(__m512i)x);
+}
+
+#include "matmul_large_simd.h"
+
+LARGE_KERNEL(nib_cpu_matmul_floats_bf16, STEP_BF16, 6, 4)
