@@ -231,7 +231,7 @@ static void fill_source(size_t tensor_bytes)
 
 static void set_up(void)
 {
-    nib_options options = {sizeof options, bench.threads};
+    nib_options options = {sizeof options, bench.threads, NULL};
     must(nib_open(bench.device, &options, &bench.ctx), bench.device);
     must(nib_open("ref", NULL, &bench.ref), "ref");
     must(nib_stream_open(bench.ctx, &bench.stream), "stream");

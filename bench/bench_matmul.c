@@ -375,7 +375,7 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     read_options(argc, argv);
-    nib_options options = {sizeof options, bench.threads};
+    nib_options options = {sizeof options, bench.threads, NULL};
     must(nib_open("cpu", &options, &bench.ctx), "cpu");
     must(nib_open("ref", NULL, &bench.ref), "ref");
     must(nib_stream_open(bench.ctx, &bench.stream), "stream");

@@ -74,7 +74,6 @@ static double run_plain(plain *p, const char *work, int direct)
 {
     char path[600];
     snprintf(path, sizeof path, "%s/plain", work);
-    unlink(path);
     double start = seconds();
     for (int s = 0; s < p->shards; s++)
         if ((p->fd[s] = open(p->path[s], O_RDONLY | (direct ? O_DIRECT : 0))) < 0) fail(p->path[s]);
@@ -91,14 +90,19 @@ static double run_plain(plain *p, const char *work, int direct)
     for (int s = 0; s < p->shards; s++) close(p->fd[s]);
     close(p->out);
     close(directory);
-    unlink(path);
     return taken;
 }
 
-/* The input's pages out of the cache, or into it. */
-static void prepare(const plain *p, int direct)
+/* Earlier outputs away, which some file systems pay for at the next commit; then the input's pages
+ * out of the cache, or into it. */
+static void prepare(const plain *p, const char *work, int direct)
 {
     static unsigned char buffer[PIECE];
+    char command[2000];
+    snprintf(command, sizeof command, "rm -rf '%s/plain' '%s/out' '%s/out.partial'", work, work,
+             work);
+    if (system(command)) fail(command);
+    sync();
     for (int s = 0; s < p->shards; s++) {
         int fd = open(p->path[s], O_RDONLY);
         if (direct) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -156,10 +160,8 @@ static void describe_plain(plain *p, const nib_file *file, const nib_job *job, c
 
 static double run_nibble(nib_job *job, const settings *s)
 {
-    char output[600], command[1400];
+    char output[600];
     snprintf(output, sizeof output, "%s/out", s->work);
-    snprintf(command, sizeof command, "rm -rf '%s' '%s.partial'", output, output);
-    if (system(command)) fail(command);
     const nib_run_options run = {.size = sizeof run,
                                  .output = output,
                                  .device = "cpu",
@@ -217,15 +219,16 @@ int main(int argc, char **argv)
     double ours[MOST_ROUNDS], theirs[MOST_ROUNDS], ratios[MOST_ROUNDS];
     for (int i = 0; i <= s.rounds; i++) { /* the first round only warms up, and is written over */
         int at = i ? i - 1 : 0;
-        prepare(&p, s.direct);
+        prepare(&p, s.work, s.direct);
         theirs[at] = run_plain(&p, s.work, s.direct);
-        prepare(&p, s.direct);
+        prepare(&p, s.work, s.direct);
         ours[at] = run_nibble(job, &s);
         ratios[at] = theirs[at] / ours[at];
         fprintf(stderr, "%s: plain %.3f s, nibble %.3f s, ratio %.2f\n", i ? "round" : "warm-up",
                 theirs[at], ours[at], ratios[at]);
     }
     report(&s, job, &p, theirs, ours, ratios);
+    prepare(&p, s.work, 1);
     nib_job_close(job);
     nib_file_close(file);
     return 0;

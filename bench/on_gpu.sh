@@ -38,7 +38,7 @@ part() {
     (sleep "$limit" && kill -TERM -- "-$child") 2>/dev/null &
     local watch=$!
     disown $watch # its end is not worth a line
-    wait $child
+    wait $child 2>/dev/null # bash has a line to say of a part that was ended
     status=$?
     kill -- -$watch 2>/dev/null
     case $status in
@@ -60,18 +60,25 @@ facts() {
     git log -1 --format='revision %h' 2>/dev/null || true
 }
 
-# libnibble, the walk and the kernel benchmark by gcc and nvcc alone, for the GPU at hand.
+gpu_arch() {
+    local arch
+    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
+    arch=${arch:-90}
+    echo "${arch/#90/90a}" # wgmma is of sm_90a alone
+}
+
+# libnibble, the walk, the emulator's instructions and the kernel benchmark by gcc and nvcc alone, for the GPU at hand.
 build_kernels() {
     mkdir -p "$build"
     local arch
-    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
+    arch=$(gpu_arch)
     gcc -O1 -o "$build/embed" cmake/embed.c
     local commands=$build/commands flags="-std=c11 -O2 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -isystem $cuda/include -c"
     : >"$commands"
     local f stem symbol extra
     for f in kernels/cuda/*.cu; do
         stem=$(basename "$f" .cu)
-        echo "$nvcc -std=c++17 -fatbin -arch=sm_${arch:-90} -lineinfo -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -o $build/$stem.fatbin $f && $build/embed $build/$stem.fatbin nib_blob_${stem}_fatbin $build/blob_$stem.c && gcc $flags -o $build/blob_$stem.o $build/blob_$stem.c" >>"$commands"
+        echo "$nvcc -std=c++17 -fatbin -arch=sm_$arch -lineinfo -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -o $build/$stem.fatbin $f && $build/embed $build/$stem.fatbin nib_blob_${stem}_fatbin $build/blob_$stem.c && gcc $flags -o $build/blob_$stem.o $build/blob_$stem.c" >>"$commands"
     done
     for f in kernels/opencl/*.cl kernels/opencl/*.h kernels/common/*.h; do
         symbol=$(basename "$f" | tr -c 'A-Za-z0-9\n' _)
@@ -85,10 +92,13 @@ build_kernels() {
         esac
         echo "gcc $flags $extra -o $build/$(echo "${f%.c}" | tr / _).o $f" >>"$commands"
     done
+    echo "$nvcc -std=c++17 -fatbin -arch=sm_$arch -fmad=false -o $build/instructions.fatbin tests/cuda_instructions.cu" >>"$commands"
     tr '\n' '\0' <"$commands" | xargs -0 -P "$jobs" -I{} sh -c '{}'
     gcc -std=c11 -O2 -D_GNU_SOURCE -o "$build/test_kernels" tests/test_kernels.c "$build"/*.o -lpthread -ldl -lm
+    gcc -std=c11 -O2 -D_GNU_SOURCE -ffp-contract=off -o "$build/test_matmul" tests/test_matmul.c "$build"/*.o -lpthread -ldl -lm
+    gcc -std=c11 -O2 -D_GNU_SOURCE -ffp-contract=off -o "$build/test_cuda_instructions" tests/test_cuda_instructions.c "$build"/*.o -lpthread -ldl -lm
     gcc -std=c11 -O2 -D_GNU_SOURCE -o "$build/bench_kernels" bench/bench_kernels.c bench/copy.c "$build"/*.o -lpthread -ldl -lm
-    echo "built for sm_${arch:-90}"
+    echo "built for sm_$arch"
 }
 
 # The walk on one device by as many processes as there are cores.
@@ -130,9 +140,16 @@ build_all() {
     pkg-config --exists jansson libxxhash || { echo "jansson or xxHash is not installed" && return 77; }
     local generator="Unix Makefiles" arch
     command -v ninja >/dev/null && generator=Ninja
-    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+    arch=$(gpu_arch)
     cmake -S . -B "$build/all" -G "$generator" -DCMAKE_BUILD_TYPE=Release -DNIBBLE_CUDA_ARCHS="$arch" -DOPENCL_HEADERS="$cuda/include"
     cmake --build "$build/all" -j "$jobs" --target nibble_command make_checkpoint
+}
+
+# `nibble bench matmul`, where this revision has it.
+bench_matmul() {
+    "$build/all/nibble" bench --help 2>/dev/null | grep -q matmul || { echo "the command has no bench matmul" && return 77; }
+    "$build/all/nibble" bench matmul --device "$device" --m '1-512*4' --json >"$out/matmul.json"
+    cat "$out/matmul.json"
 }
 
 pipeline() {
@@ -161,6 +178,8 @@ fi
 part facts 20 facts
 part build 200 build_kernels
 if [ $dry -eq 1 ] || [ -x "$build/test_kernels" ]; then
+    part instructions 30 "$build/test_cuda_instructions" "$build/instructions.fatbin"
+    part matmul 90 "$build/test_matmul" "$device" --cases 30
     part walk 150 walk "$device" 4 # as many parts as still run every row each
     for type in BF16 F16 F32; do part "bench-$type" 45 bench $type 4096 6; done
     part bench-row4 45 bench BF16 8192 3
@@ -170,6 +189,7 @@ if [ $dry -eq 1 ] || [ -x "$build/test_kernels" ]; then
 fi
 part build-all 120 build_all
 part pipeline 90 pipeline
+part bench-matmul 120 bench_matmul
 part table 20 table
 [ $dry -eq 1 ] && exit 77
 [ -s "$out/table.log" ] && cat "$out/table.log" && cat "$out/table.log" >>"$out/summary.txt"

@@ -7,6 +7,10 @@
 A prediction is bytes moved, one read and one write of each, at 90 % of an H200's 4.8 TB/s, on about 4096 x 14336 elements
 (fewer columns and more rows for rows that take less); occupancy is what registers allow of an sm_90's 64 warps. Measured
 is bench_kernels' median rate on the same bytes. Scales are two bytes.
+
+Of a matmul: 8192 x 8192, m rows of x, int4 in groups of 128 or int8 with one scale a row. W is read at that rate, with 2.5 us
+more for start and tail, or tensor cores are the limit where that takes longer: 400 TFLOPS (f16, bf16) and 600 TOPS (int8
+with scales in the loop) are what the best mma.sync kernels published for an H200 reach, 850 TOPS is hoped for of exact128.
 """
 import json
 import re
@@ -32,6 +36,35 @@ def rows():
         yield f"cuda.dequantize.octets.{t}_8", f"dequantize_{t}_8", t, 14336, 1 + 2 / 14336
 
 
+def matmul_rows():
+    """(family, type, bits, m, bytes an element of W, threads, bytes of shared memory, operations a second)"""
+    for t in ("F16", "BF16", "I8"):
+        for bits in (4, 8):
+            w = 1 / 2 + 2 / 128 if bits == 4 else 1 + 2 / 8192
+            small = {("F", 4, 8): 73728, ("F", 8, 8): 61440, ("F", 4, 16): 98304, ("F", 8, 16): 73728,
+                     ("I", 4, 16): 73728, ("I", 8, 16): 61440}
+            for m in (8, 16):
+                shared = small.get(("I" if t == "I8" else "F", bits, m))
+                if shared:
+                    yield f"small{m}", t, bits, 1 if m == 8 else 16, w, 128, shared, 400e12
+            tiles = {("F", 4): (49152, 81920), ("F", 8): (65536, 98304), ("I", 4): (33792, 67584), ("I", 8): (49152, 67584)}
+            for name, m, shared in zip(("tiles64", "tiles128"), (64, 8192), tiles[("I" if t == "I8" else "F", bits)]):
+                yield name, t, bits, m, w, 256, shared, 600e12 if t == "I8" else 400e12
+            if t == "I8":
+                yield "exact128", t, bits, 8192, w, 128, 67584, 850e12
+
+
+def make_matmul(registers):
+    n = 8192
+    for name, t, bits, m, w, threads, shared, rate in matmul_rows():
+        count = registers[f"matmul_{name}_{t}_{bits}"]
+        blocks = min(65536 // (-(-int(count) // 8) * 8 * threads), 227 * 1024 // (shared + 2048))
+        us = max(n * n * w / BANDWIDTH, 2 * m * n * n / rate) * 1e6 + 2.5
+        print(json.dumps({"row": f"cuda.matmul.{name}.{t}_{bits}", "rows": n, "cols": n, "m": m,
+                          "bytes_per_element": round(w, 4), "registers": int(count), "shared_bytes": shared,
+                          "occupancy_percent": round(blocks * threads / 32 / 64 * 100), "microseconds": round(us, 1)}))
+
+
 def make():
     registers = dict(re.findall(r"'nib_cuda_(\w+)'[^U]*?: +(\d+) registers", sys.stdin.read()))
     for row, entry, t, cols, extra in rows():
@@ -41,6 +74,7 @@ def make():
         print(json.dumps({"row": row, "rows": ELEMENTS // cols, "cols": cols, "bytes_per_element": round(per_element, 4),
                           "registers": count, "occupancy_percent": round(blocks * 8 / 64 * 100),
                           "microseconds": round(ELEMENTS // cols * cols * per_element / BANDWIDTH * 1e6, 1)}))
+    make_matmul(registers)
 
 
 def row_of(m):

@@ -63,7 +63,7 @@ NIB_API const char *nib_status_name(nib_status status);
 NIB_API const char *nib_status_text(nib_status status);
 
 /* The process exit code that the command gives the status: 0 ok, 1 internal, 2 usage, 3 bad input,
- * 4 memory, 5 input/output or space, 6 device, 7 quality, 130 interrupted. */
+ * 4 memory, 5 input/output or space, 6 device, 7 quality, 8 performance, 130 interrupted. */
 NIB_API int nib_status_exit_code(nib_status status);
 
 /* The calling thread's last failure, one line without a newline, or "" where none. Valid until the
@@ -176,6 +176,41 @@ typedef enum nib_plane {
  * say what is wrong. */
 NIB_API nib_status nib_plane_bytes(const nib_quant *quant, nib_plane plane, size_t *bytes_ret);
 
+/* ---- ggml's blocks
+ * ---------------------------------------------------------------------------------------------
+ * One plane, [rows, cols / elements] blocks in row order; each holds its codes, scales and mins. A
+ * number is ggml's own number of the type. */
+
+typedef enum nib_block {
+    NIB_BLOCK_NONE = 0,
+#define NIB_BLOCK(ID, name, wire, ...) NIB_BLOCK_##ID = wire,
+#include "nibble_schemes.def"
+} nib_block;
+
+/* A block type. Rows of the table; static storage. */
+typedef struct nib_block_type {
+    const char *name; /* "q4_K" */
+    const char *text; /* one line on what it is */
+    nib_block block;
+    int32_t elements; /* of a block; the columns of a tensor are a multiple of it */
+    int32_t bytes;    /* of a block */
+} nib_block_type;
+
+/* The block types, in the order of their numbers. */
+NIB_API size_t nib_block_count(void);
+NIB_API const nib_block_type *nib_block_at(size_t index); /* NULL past the end */
+/* The type of that number or name (in any case); NULL where there is none. */
+NIB_API const nib_block_type *nib_block_get(nib_block block);
+NIB_API const nib_block_type *nib_block_find(const char *name);
+
+/* Bytes of the blocks of a matrix. E_SHAPE where cols is no multiple of the block's elements. */
+NIB_API nib_status nib_block_bytes(nib_block block, int64_t rows, int64_t cols, size_t *bytes_ret);
+/* The planes that hold exactly what the blocks of a matrix hold: nib_unpack_blocks fills them. The
+ * rule says which offsets there are and nothing else: quantizing by it does not make the blocks'
+ * bytes. */
+NIB_API nib_status nib_block_quant(nib_block block, int64_t rows, int64_t cols,
+                                   nib_quant *quant_ret);
+
 /* ---- devices, contexts, streams, memory
  * ------------------------------------------------------------------------ */
 
@@ -213,6 +248,9 @@ typedef struct nib_stream nib_stream; /* an ordered queue of work on one context
 typedef struct nib_options {
     size_t size;     /* sizeof(nib_options); later versions may add fields */
     int32_t threads; /* cpu: 0 = one per core, 1 = the calling thread only */
+    void *native;    /* opencl: the caller's own cl_context, which holds the device and is retained
+                        until nib_close; NULL: a new one. Elsewhere NULL: cuda uses the caller's
+                        current context */
 } nib_options;
 
 /* Opens "auto" (the best device for quantizing), "cpu", "ref", "opencl:N" or "cuda:N". `options`
@@ -222,15 +260,25 @@ NIB_API nib_status nib_open(const char *device, const nib_options *options, nib_
 NIB_API void nib_close(nib_ctx *ctx);
 /* The device's own name ("cpu", "opencl:0") and description. Valid until nib_close. */
 NIB_API const nib_device_info *nib_ctx_device(const nib_ctx *ctx);
+/* The cl_context or CUcontext that the context works in, borrowed; NULL on `cpu` and `ref`. */
+NIB_API void *nib_ctx_native(const nib_ctx *ctx);
 
 /* A new stream; the caller closes it (NULL is fine), which waits for its work. On `cpu` and `ref` a
  * call returns when its work is done; elsewhere work is asynchronous until nib_sync. */
 NIB_API nib_status nib_stream_open(nib_ctx *ctx, nib_stream **stream_ret);
 NIB_API void nib_stream_close(nib_stream *stream);
 /* A stream over the caller's own queue: a CUstream or cudaStream_t of the context's device, or a
- * cl_command_queue of the cl_context that the caller's memory belongs to. It stays the caller's, and
- * must outlive the stream; closing does not wait. E_ARGUMENT on `cpu` and `ref`. */
+ * cl_command_queue, in-order and of the context's own cl_context (nib_options.native,
+ * nib_ctx_native). It stays the caller's, and must outlive the stream; closing does not wait.
+ * E_ARGUMENT on `cpu` and `ref`, and for another queue of OpenCL. */
 NIB_API nib_status nib_stream_wrap(nib_ctx *ctx, void *native, nib_stream **stream_ret);
+/* What the stream does from now on waits for `count` events: opencl: cl_event of its cl_context,
+ * which the caller may release at once. The calling thread does not wait. On `cpu` and `ref` there
+ * are no events: count must be 0. cuda: E_UNSUPPORTED; use the CUDA stream itself. */
+NIB_API nib_status nib_stream_wait(nib_stream *stream, void *const *events, size_t count);
+/* An event that is complete when all that the stream was given is: opencl: a cl_event, which the
+ * caller releases. NULL on `cpu` and `ref`, where it is done already. cuda: E_UNSUPPORTED. */
+NIB_API nib_status nib_stream_mark(nib_stream *stream, void **event_ret);
 /* Waits for all work of the stream and returns its first asynchronous failure. */
 NIB_API nib_status nib_sync(nib_stream *stream);
 
@@ -320,6 +368,28 @@ NIB_API nib_status nib_dequantize(nib_stream *stream, const nib_quant *quant,
  * Padding becomes zero. */
 NIB_API nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_plane plane,
                               nib_mem src, nib_layout layout, nib_mem dst);
+
+/* Quantizes x [rows, cols] into blocks, to the bytes that ggml's own quantizer makes
+ * (docs/numerics.md section 10). importance: f32[cols], finite and not negative, the weight of each
+ * column's error in every row; or a zeroed nib_mem. Experts that have each their own are one call
+ * each. Q8_0 takes none. The report counts blocks: `empty` those of zeros, `underflow` others whose
+ * scale is stored as 0, `saturated` those with a scale or min beyond F16, which is stored as an
+ * infinity, as the origin does. A block poisoned under NIB_NONFINITE_ERROR is zero but for its scale
+ * (and min), NaN. */
+NIB_API nib_status nib_quantize_blocks(nib_stream *stream, nib_block block, int64_t rows,
+                                       int64_t cols, nib_dtype type, nib_mem x, nib_mem importance,
+                                       nib_nonfinite nonfinite, nib_mem blocks, nib_mem report);
+
+/* Decodes into y [rows, cols] of type F32, F16 or BF16, as nib_dequantize would the unpacked
+ * planes. */
+NIB_API nib_status nib_dequantize_blocks(nib_stream *stream, nib_block block, int64_t rows,
+                                         int64_t cols, nib_mem blocks, nib_dtype type, nib_mem y);
+
+/* Unpacks blocks into the planes of nib_block_quant, canonical, losslessly: what takes planes
+ * (errors, histograms, matmul) takes those. */
+NIB_API nib_status nib_unpack_blocks(nib_stream *stream, nib_block block, int64_t rows,
+                                     int64_t cols, nib_mem blocks,
+                                     const nib_mem planes[NIB_PLANES]);
 
 /* Converts `count` elements between F32, F16 and BF16, to nearest even; overflow gives an infinity,
  * NaN stays a quiet NaN. */

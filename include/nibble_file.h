@@ -2,8 +2,10 @@
  * device.
  *
  * A checkpoint is a .safetensors file, or a directory with one or several and, where there are
- * several, an index. Its raw tensors are what the files store; its logical tensors are what they
- * mean: a quantized weight is one logical tensor made of several raw ones (codes, scales, offsets).
+ * several, an index; or a .gguf file, or the first of several that it was split into. Its raw
+ * tensors are what the files store; its logical tensors are what they mean: in safetensors a
+ * quantized weight is one logical tensor made of several raw ones (codes, scales, offsets), in GGUF
+ * it is one raw tensor of blocks.
  *
  * Trust. Every byte of a header is checked before it is used; malformed input is a status and a
  * line of words, never a crash. Files are read with pread into the caller's memory, never mapped.
@@ -49,11 +51,25 @@ typedef struct nib_span {
     uint64_t bytes;
 } nib_span;
 
+/* How a GGUF file stores elements: one by one, or in blocks along a row. Static storage. */
+typedef struct nib_stored_type {
+    const char *name; /* "Q4_K", "BF16" */
+    int32_t number;   /* in files: ggml's */
+    int32_t elements; /* of a block; 1: plain */
+    int32_t bytes;    /* of a block */
+    nib_dtype type;   /* where plain; otherwise NIB_DTYPE_NONE */
+} nib_stored_type;
+
+/* The type of that number, or name in any case; NULL where there is none. */
+NIB_API const nib_stored_type *nib_stored_type_at(int32_t number);
+NIB_API const nib_stored_type *nib_stored_type_find(const char *name);
+
 /* A tensor as stored. Strings live as long as the nib_file. */
 typedef struct nib_raw_tensor {
-    const char *name; /* UTF-8 without NUL, not empty */
-    nib_dtype type;
-    int32_t rank; /* 0..NIB_MAX_RANK */
+    const char *name;              /* UTF-8 without NUL, not empty */
+    nib_dtype type;                /* NIB_DTYPE_NONE where `blocks` is set */
+    const nib_stored_type *blocks; /* NULL: plain elements of `type` */
+    int32_t rank;                  /* 0..NIB_MAX_RANK */
     int64_t shape[NIB_MAX_RANK];
     nib_span span;
 } nib_raw_tensor;
@@ -65,10 +81,11 @@ typedef struct nib_tensor {
     nib_dtype type; /* of plain elements; for a quantized tensor the type its scales have */
     int32_t rank;
     int64_t shape[NIB_MAX_RANK];
-    int32_t quantized; /* 1: `quant` and `span` describe planes; 2: recognised but not readable by
-                          nibble (`why`); 0: plain */
+    int32_t quantized; /* 0: plain; 1: `quant` and `span` describe planes; 2: recognised but not
+                          readable by nibble (`why`); 3: rows of `blocks` at span[0] */
     nib_quant quant;
-    nib_span span[NIB_PLANES]; /* plain: span[0] alone */
+    const nib_stored_type *blocks; /* quantized == 3, or 2 in GGUF; otherwise NULL */
+    nib_span span[NIB_PLANES];     /* plain and blocks: span[0] alone */
     const char *why; /* quantized == 2: what it is, as "FP8 with scales"; otherwise NULL */
 } nib_tensor;
 
@@ -99,7 +116,7 @@ NIB_API int32_t nib_file_shard_count(const nib_file *file);
 NIB_API const char *nib_file_shard_name(const nib_file *file, int32_t shard);
 NIB_API uint64_t nib_file_shard_bytes(const nib_file *file, int32_t shard);
 
-/* "safetensors" or "compressed-tensors", as the logical tensors are read. */
+/* "safetensors", "compressed-tensors" or "gguf", as the logical tensors are read. */
 NIB_API const char *nib_file_format(const nib_file *file);
 /* 1: the checkpoint is a directory. The path it was opened by. */
 NIB_API int nib_file_is_directory(const nib_file *file);
@@ -112,6 +129,39 @@ NIB_API const char *nib_file_metadata(const nib_file *file, int32_t shard);
 NIB_API int64_t nib_file_ignored(const nib_file *file);
 /* Bytes of memory the open checkpoint takes. */
 NIB_API size_t nib_file_memory(const nib_file *file);
+
+/* What a GGUF file says beside its tensors. The numbers are those of the files. */
+typedef enum nib_key_type {
+    NIB_KEY_U8 = 0,
+    NIB_KEY_I8 = 1,
+    NIB_KEY_U16 = 2,
+    NIB_KEY_I16 = 3,
+    NIB_KEY_U32 = 4,
+    NIB_KEY_I32 = 5,
+    NIB_KEY_F32 = 6,
+    NIB_KEY_BOOL = 7,
+    NIB_KEY_STRING = 8,
+    NIB_KEY_ARRAY = 9,
+    NIB_KEY_U64 = 10,
+    NIB_KEY_I64 = 11,
+    NIB_KEY_F64 = 12,
+} nib_key_type;
+
+typedef struct nib_key {
+    const char *name; /* without NUL, not empty; not always UTF-8 */
+    nib_key_type type;
+    nib_key_type element; /* of an array */
+    uint64_t count;       /* elements of an array, bytes of a string; otherwise 1 */
+    uint64_t bits;        /* the value of a number or boolean as it stands, zeros above */
+    nib_span value;       /* where the elements, the string's bytes or the number stand */
+} nib_key;
+
+/* "u32" for NIB_KEY_U32; "?" for an unknown number. Static storage. */
+NIB_API const char *nib_key_type_name(nib_key_type type);
+/* The keys of a shard in file order, NULL past the end; by name, NULL where there is none. None
+ * where the checkpoint is not GGUF. */
+NIB_API const nib_key *nib_file_key_at(const nib_file *file, int32_t shard, int64_t index);
+NIB_API const nib_key *nib_file_key_find(const nib_file *file, int32_t shard, const char *name);
 
 /* Reads `bytes` bytes of a shard from `offset` into dst; E_TRUNC or E_IO where they are not there.
  */
@@ -139,7 +189,20 @@ typedef struct nib_new_tensor {
     int32_t shard;   /* which output file, 0..; every number up to the highest is used */
     uint64_t offset; /* filled by nib_output_create: where in the shard its bytes go. A tensor's
                         element is aligned; the data of a shard begins at a multiple of 4096 */
+    const nib_stored_type
+        *blocks; /* GGUF: the type of its blocks; NULL: plain elements of `type` */
 } nib_new_tensor;
+
+/* What the files of an output are. GGUF keeps the order of the tensors; a directory's files are called
+ * model-00001-of-00002.gguf. */
+typedef enum nib_container { NIB_SAFETENSORS = 0, NIB_GGUF = 1 } nib_container;
+
+/* The keys of a GGUF file as they stand in it. */
+typedef struct nib_key_text {
+    const void *bytes;
+    size_t size;
+    int64_t count;
+} nib_key_text;
 
 /* A checkpoint being written, in a working directory beside its final name. */
 typedef struct nib_output nib_output;
@@ -149,12 +212,15 @@ enum { NIB_OUTPUT_RECORD_BYTES = 128 };
 typedef struct nib_output_options {
     size_t size;   /* sizeof(nib_output_options) */
     int replace;   /* 1: an existing output is replaced when the new one is complete; 0: E_EXISTS.
-                      A directory is replaced only where it is empty, or holds a .safetensors file
-                      and no directories */
+                      A directory is replaced only where it is empty, or holds a .safetensors or
+                      .gguf file and no directories */
     int directory; /* 1: `path` becomes a directory with shards and an index; 0: one file */
     nib_io io;     /* NIB_IO_DIRECT pays where the address of the source and the offset in the shard
                       agree modulo 4096; otherwise the bytes go through a small aligned buffer */
-    const char *metadata;   /* __metadata__ of each shard as JSON object text of strings, or NULL */
+    nib_container container;
+    const char *metadata; /* safetensors: __metadata__ of each shard as JSON object text of strings,
+                               or NULL */
+    const nib_key_text *keys; /* GGUF: of each shard; NULL: none */
     uint64_t journal_bytes; /* how much finished work a crash may cost, at most and beside the last
                                second's: data are synced when so much is finished; 0: 256 MiB */
     const char *identity;   /* what the run is (inputs, their sizes and times, scheme, options), to

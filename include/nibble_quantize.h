@@ -27,6 +27,20 @@ typedef enum nib_group_fallback {
 
 typedef enum nib_job_kind { NIB_JOB_QUANTIZE = 0, NIB_JOB_DEQUANTIZE = 1 } nib_job_kind;
 
+/* A mixture of GGUF's types, as llama-quantize names them. Rows of a table; static storage. */
+typedef struct nib_mixture {
+    const char *name;  /* "q4_k_m" */
+    int32_t file_type; /* general.file_type; -1: the input's own */
+    const char *base; /* the type of most tensors (nib_stored_type_find); NULL: each tensor's own */
+    const char *text; /* one line on it */
+} nib_mixture;
+
+/* The mixtures, in table order; NULL past the end. */
+NIB_API size_t nib_mixture_count(void);
+NIB_API const nib_mixture *nib_mixture_at(size_t index);
+/* By name or alias, in any case, with '-' and '_' alike; NULL where there is none. */
+NIB_API const nib_mixture *nib_mixture_find(const char *name);
+
 /* What the tensors of a checkpoint become. Strings and arrays are borrowed for the call. Patterns
  * are POSIX extended regular expressions that must match the whole logical name; a leading "re:" is
  * ignored; the name with or without a trailing ".weight" may match. */
@@ -49,6 +63,26 @@ typedef struct nib_job_options {
     int keep_quantized; /* 1: tensors that are already quantized pass through; 0: E_QUANTIZED */
     nib_dtype
         dequantize_type; /* dequantize: F32, F16, BF16, or NIB_DTYPE_NONE for the scales' type */
+
+    /* quantize, into GGUF: */
+    const nib_mixture *mixture; /* NULL: safetensors by `scheme`, and none of the below counts. With
+                                    a mixture the patterns' SCHEME is a type, as "q5_K" */
+    int pure;                   /* 1: the mixture's base type for every tensor that can have it */
+    const char *importance;     /* path of an importance matrix, GGUF or .dat; or NULL */
+    const char *output_type;    /* type of output.weight; NULL: by the mixture */
+    const char *embedding_type; /* type of token_embd.weight; NULL: by the mixture */
+    int leave_output;           /* 1: output.weight stays as it is */
+    int allow_requantize;       /* 1: blocks may become other blocks; 0: E_QUANTIZED */
+    int keep_split;             /* 1: as many files as the input has */
+    const char *prune_layers;   /* "3,7": layers to leave out; the others are numbered anew; or NULL
+                                  */
+    const char *const *keys;    /* "KEY=TYPE:VALUE", TYPE int (0..2^32-1), float, bool or str */
+    size_t key_count;
+    const char *architecture; /* general.architecture; NULL: the input's, or guessed by its names */
+    const char
+        *template_path; /* for safetensors of llama, mistral, qwen2 or qwen3: a GGUF file that
+                                  gives the keys; names and rows become llama.cpp's. NULL: the tensors
+                                  keep their names */
 } nib_job_options;
 
 /* What one logical tensor becomes. Strings live as long as the job. */
@@ -58,6 +92,9 @@ typedef struct nib_decision {
     nib_quant quant;          /* where scheme: as stored in the output */
     nib_dtype
         type; /* dequantize: the new type of a quantized tensor; NIB_DTYPE_NONE: bytes are copied */
+    const nib_stored_type
+        *stored;        /* into GGUF: its type there (the same: bytes are copied); NULL: it
+                                      is left out. Otherwise NULL */
     const char *reason; /* "default", "override model\\..*", "kept: norm" */
     uint64_t input_bytes, output_bytes;
 } nib_decision;
@@ -91,7 +128,7 @@ typedef struct nib_progress {
 typedef struct nib_run_options {
     size_t size;        /* sizeof(nib_run_options) */
     const char *output; /* a directory where the input is one; otherwise a directory too, unless it
-                           ends in .safetensors */
+                           ends in .safetensors. GGUF: a file; a directory where there are several */
     const char *device; /* as nib_open; NULL = "auto" */
     int32_t threads;    /* 0: one per core */
     size_t max_memory_bytes; /* hard cap on the process's memory: E_MEMORY says what is needed; 0 =

@@ -7,17 +7,28 @@
 
 #include <string.h>
 
+/* Bits of a tensor of blocks whose elements do not overflow; 1 where its rows are no whole blocks.
+ */
+static inline uint64_t file_block_bits(const nib_raw_tensor *raw)
+{
+    uint64_t elements = 1, row = raw->rank ? (uint64_t)raw->shape[raw->rank - 1] : 1;
+    for (int d = 0; d < raw->rank; d++) elements *= (uint64_t)raw->shape[d];
+    if (raw->type != NIB_DTYPE_NONE || row % (uint64_t)raw->blocks->elements) return 1;
+    return elements / (uint64_t)raw->blocks->elements * (uint64_t)raw->blocks->bytes * 8;
+}
+
 /* NULL where all holds; otherwise the first thing that does not. */
 static inline const char *file_raw_fault(const nib_file *file, int64_t index, uint64_t *end)
 {
     static char buffer[4096];
     const nib_raw_tensor *raw = nib_file_raw_at(file, index);
     const nib_span *span = &raw->span;
-    uint64_t bits = (uint64_t)nib_dtype_bits(raw->type);
+    uint64_t bits = raw->blocks ? 1 : (uint64_t)nib_dtype_bits(raw->type);
     if (!raw->name[0] || raw->rank < 0 || raw->rank > NIB_MAX_RANK) return "name or rank";
     for (int d = 0; d < raw->rank; d++)
         if (raw->shape[d] < 0 || __builtin_mul_overflow(bits, (uint64_t)raw->shape[d], &bits))
             return "shape";
+    if (raw->blocks) bits = file_block_bits(raw);
     if (bits % 8 || bits / 8 != span->bytes) return "span does not fit shape and type";
     if (span->offset < *end || span->offset > nib_file_shard_bytes(file, span->shard) ||
         span->bytes > nib_file_shard_bytes(file, span->shard) - span->offset)
@@ -32,8 +43,9 @@ static inline const char *file_raw_fault(const nib_file *file, int64_t index, ui
 static inline const char *file_tensor_fault(const nib_file *file, int64_t index)
 {
     const nib_tensor *tensor = nib_file_at(file, index);
-    if (tensor->quantized < 0 || tensor->quantized > 2) return "quantized";
+    if (tensor->quantized < 0 || tensor->quantized > 3) return "quantized";
     if ((tensor->quantized == 2) != (tensor->why != NULL)) return "why";
+    if (tensor->quantized == 3 && !tensor->blocks) return "blocks";
     if (tensor->quantized != 1) return NULL;
     for (int p = 0; p < NIB_PLANES; p++) {
         size_t bytes;

@@ -21,22 +21,30 @@ for source in kernels/cuda/*.cu; do
     "$nvcc" "${flags[@]}" -arch=sm_90 -cubin -Xptxas -v -o "$work/$stem.cubin" "$source" 2>"$work/$stem.txt"
     readelf -sW "$work/$stem.cubin" | awk -v m="$stem" '$4 == "FUNC" && $NF ~ /^nib_/ {print m, $NF}' >>"$work/entries"
     check "$stem: approximate or flushing arithmetic in its PTX" bash -c "! grep -nE 'approx|\.ftz' '$work/$stem.ptx'"
-    # The only fused operations are nib_quotient's two for each code that is rounded.
+    # Sums of a matmul may be fused; elsewhere the only fused operations are nib_quotient's two for each code that is rounded.
     fused=$(grep -c 'fma.rn.f32' "$work/$stem.ptx" || true)
     codes=$(grep -c 'cvt.rni.s32.f32' "$work/$stem.ptx" || true)
     [ "$stem" = quantize ] || codes=0
-    check "$stem: $fused fused operations, expected $((2 * codes))" test "$fused" -eq $((2 * codes))
+    [ "${stem#matmul_}" != "$stem" ] || check "$stem: $fused fused operations, expected $((2 * codes))" test "$fused" -eq $((2 * codes))
     check "$stem: a kernel spills registers" bash -c "! grep -E '[1-9][0-9]* bytes spill' '$work/$stem.txt'"
     grep -oE "Compiling entry function '[^']*'|Used [0-9]+ registers.*" "$work/$stem.txt" |
         sed "s/Compiling entry function//; s/Used/: /" | paste -sd ' \n'
 done
 
+# Inline PTX stands in one file, and a GPU's compiler takes every instruction that tests/cuda_instructions.cu runs.
+check "inline PTX outside kernels/cuda/ptx.cuh" bash -c "! grep -nw asm kernels/cuda/*.cu kernels/cuda/device.cuh"
+for arch in sm_80 sm_90a; do
+    check "tests/cuda_instructions.cu for $arch" "$nvcc" "${flags[@]}" -arch=$arch -Werror all-warnings -cubin -o "$work/i.cubin" tests/cuda_instructions.cu
+done
+
 # The rows' modules and entries, by the preprocessor.
 {
     echo '#define NIB_KERNEL(op, name, bits, x, y, c, m, module, item, lanes, entry) ROW module @ entry @'
+    echo '#define NIB_PACKER(name, pack, lanes, entry) ROW "pack" @ entry @'
+    echo '#define NIB_MATMUL(name, bits, x, mins, c, cols, pack, form, tm, tn, from, to, class, split, module, threads, shared, entry) ROW module @ entry @'
     echo '#define NIB_KERNEL2(op, name, bits, x, y, c, m, module, i, l, entry, i2, l2, entry2) ROW module @ entry @ ROW module @ entry2 @'
     cat host/cuda/cuda_kernels.def
-} | gcc -E -P -xc - | tr -d '\n' | sed 's/ROW/\n/g' | tr -d '" ' | awk -F@ 'NF > 2 {print $1, $2}' >"$work/rows"
+} | gcc -E -P -xc - | tr -d '\n' | sed 's/ROW/\n/g' | tr -d '" ' | awk -F@ 'NF > 2 && $2 != "NULL" {print $1, $2}' >"$work/rows"
 check "no rows were found" test -s "$work/rows"
 while read -r module entry; do
     check "$entry is not in $module.cu" grep -qx "$module $entry" "$work/entries"

@@ -3,8 +3,8 @@
 
     tests/cuda_mutants.py [--build DIR] [--jobs N] [--only TEXT]
 
-By hand, after a build with CUDA kernels (--build, default build/release): test_kernels of that build runs over a stand-in
-driver with the mutant in it, a twentieth of the walk's cases at a time until one catches it. Caught is: other bytes, bytes
+By hand, after a build with CUDA kernels (--build, default build/release): test_kernels of that build, or test_matmul for the
+kernels of matmuls, runs over a stand-in driver with the mutant in it, a part of its cases at a time until one catches it. Caught is: other bytes, bytes
 outside the output, a rule of the machine broken, a crash, or no end within two minutes. A mutant that is marked equivalent
 must survive. Exit status 1 if any other survived or could not be planted.
 """
@@ -24,7 +24,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 import mutants  # noqa: E402
 
 PARTS = 20
-CAUGHT = re.compile(r"bytes differ|bytes written outside|changed its input|cuda-host: ")
+CAUGHT = re.compile(r"bytes differ|bytes written outside|changed its input|cuda-host: |failed: (?!.*never ran)")
+MATMUL = re.compile(r"matmul|warp_tile|acts|pack")
+HEADERS = {"device.cuh": "", "matmul.cuh": "matmul|pack", "warp_tile.cuh": "matmul_small|matmul_tiles"}
 FLAGS = ["-O1", "-g1", "-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing", "-xc++"]
 
 
@@ -56,16 +58,20 @@ class Bench:
             sys.exit(errors[0])
         self.link(sources.values(), self.work / "libcuda_host.so")
 
-    def walk(self, library, part):
+    def walk(self, library, part, path=""):
+        if MATMUL.search(path):
+            walker = [self.walker.with_name("test_matmul"), "cuda:0", "--cases", "8", "--seed", str(part + 1)]
+        else:
+            walker = [self.walker, "cuda:0", "--part", f"{part}/{PARTS}", "--elements", "20000"]
         env = {**os.environ, "NIBBLE_CUDA_DRIVER": str(library)}
-        done = subprocess.run([self.walker, "cuda:0", "--part", f"{part}/{PARTS}", "--elements", "20000"], env=env,
+        done = subprocess.run(walker, env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=120)
         return done
 
-    def judge(self, library):
-        for part in range(PARTS):
+    def judge(self, library, path):
+        for part in range(4 if MATMUL.search(path) else PARTS):
             try:
-                done = self.walk(library, part)
+                done = self.walk(library, part, path)
             except subprocess.TimeoutExpired:
                 return "caught", f"part {part}: no end"
             found = CAUGHT.search(done.stdout)
@@ -86,13 +92,13 @@ class Bench:
             path.write_text(planted)
             objects = dict(self.kernels)
             for kernel in self.kernels:
-                if path.name in (kernel.name, "device.cuh"):
+                if path.name == kernel.name or re.search(HEADERS.get(path.name, "^$"), kernel.name):
                     objects[kernel] = tree / (kernel.stem + ".o")
                     failed = self.compile(tree / "kernels" / "cuda" / kernel.name, objects[kernel])
                     if failed:
                         return "error", failed[:500]
             self.link([*self.objects.values(), *objects.values()], tree / "libcuda_host.so")
-            return self.judge(tree / "libcuda_host.so")
+            return self.judge(tree / "libcuda_host.so", path.name)
         finally:
             shutil.rmtree(tree)
 

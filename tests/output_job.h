@@ -30,10 +30,12 @@ typedef struct job {
  * writes. */
 static inline void job_tensors(const job *work, nib_new_tensor tensors[JOB_TENSORS])
 {
-    const nib_new_tensor all[JOB_TENSORS] = {
-        {"a.scales", NIB_BF16, 1, {33}, 0, 0}, {"a.codes", NIB_I32, 2, {33, 16}, 0, 0},
-        {"b.shape", NIB_I64, 1, {2}, 1, 0},    {"b.codes", NIB_U8, 2, {3, 70001}, 1, 0},
-        {"c.empty", NIB_F16, 2, {0, 4}, 0, 0}, {"c \"\\\xc3\xa4", NIB_F32, 0, {0}, 1, 0}};
+    const nib_new_tensor all[JOB_TENSORS] = {{"a.scales", NIB_BF16, 1, {33}, 0, 0, NULL},
+                                             {"a.codes", NIB_I32, 2, {33, 16}, 0, 0, NULL},
+                                             {"b.shape", NIB_I64, 1, {2}, 1, 0, NULL},
+                                             {"b.codes", NIB_U8, 2, {3, 70001}, 1, 0, NULL},
+                                             {"c.empty", NIB_F16, 2, {0, 4}, 0, 0, NULL},
+                                             {"c \"\\\xc3\xa4", NIB_F32, 0, {0}, 1, 0, NULL}};
     for (int i = 0; i < JOB_TENSORS; i++) {
         tensors[i] = all[i];
         if (!work->directory) tensors[i].shard = 0;

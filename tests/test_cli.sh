@@ -3,36 +3,8 @@
 set -ufo pipefail
 nibble=$1 make_checkpoint=$2
 golden=$(cd "$(dirname "$0")" && pwd)/golden
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export NIBBLE_CACHE_DIR=${NIBBLE_CACHE_DIR:-$work/cache}
-unset NO_COLOR COLUMNS
-passed=0 failed=0
-
-pass() { passed=$((passed + 1)); }
-fail() {
-    failed=$((failed + 1))
-    echo "failed: line ${BASH_LINENO[1]}: $*"
-    sed 's/^/    stderr: /' err | head -n 5
-}
-
-# expect CODE WORDS COMMAND...: the exit code, and the words (a fixed string) on stdout or stderr. Errors are one line.
-expect() {
-    local code=$1 words=$2 got
-    shift 2
-    "$@" >out 2>err </dev/null
-    got=$?
-    if [ $got -ne "$code" ]; then
-        fail "exit code $got, expected $code: $*"
-    elif [ -n "$words" ] && ! grep -qF -- "$words" out err; then
-        fail "no '$words' from: $*"
-    elif [ "$code" -eq 2 ] && [ "$(wc -l <err)" -ne 1 ]; then
-        fail "not one line of error: $*"
-    else
-        pass
-    fi
-}
+# shellcheck source=tests/typed.sh
+source "$(dirname "$0")/typed.sh"
 
 # holds WHAT COMMAND...: the command succeeds.
 holds() {
@@ -49,7 +21,7 @@ same_files() { diff -r "$1" "$2"; }
 expect 0 "nibble quantize" "$nibble"
 expect 0 "nibble quantize" "$nibble" --help
 expect 0 "nibble 0." "$nibble" --version
-commands="doctor inspect plan quantize dequantize compare check schemes devices selftest"
+commands="doctor inspect plan quantize dequantize compare check schemes devices selftest bench explain"
 for command in $commands; do
     expect 0 "--help" "$nibble" "$command" --help
     cp out help

@@ -1,5 +1,5 @@
-/* test_divide_simd_avx2.c - the quotients of kernels/cpu/divide_simd.h against division: of short
- * values all mantissas, of others a sample. Powers of two change no mantissa, nor do signs. */
+/* test_divide_simd_avx2.c - the quotients and codes of kernels/cpu/divide_simd.h against division: of
+ * short values all mantissas, of others a sample. Powers of two change no mantissa, nor do signs. */
 #include "../kernels/cpu/vec_avx2.h"
 
 #include "../kernels/cpu/divide_simd.h"
@@ -34,11 +34,43 @@ static void short_values(void)
         for (int i = 0; i < 1 << SHORT_BITS; i += 32) {
             floats x = f_load(values + i, NIB_T_F32);
             bad += differing(divide_short(x, s, r), quotient(x, s));
-            if (mantissa % (1u << (23 - SHORT_BITS)) == 0) /* s is short too */
-                bad += differing(divide_shorts(x, s, r), quotient(x, s));
         }
         if (bad || mantissa == 0) CHECK(bad == 0, "%d quotients by %a differ", bad, (double)scale);
     }
+}
+
+/* Runs of short x by a short s whose codes differ: quotients of 2^-6 to 383. */
+static int differing_codes(const float *values, float scale, float zero)
+{
+    floats s = f_splat(scale), r = f_splat(1.0f / scale), z = f_splat(SHORTS_GRID + zero);
+    int bad = 0;
+    for (int i = 0; i < 1 << SHORT_BITS; i += 32) {
+        if (fabsf(values[i + 31] / scale) > SHORTS_MOST - 128.0f) break; /* as are all after it */
+        floats x = f_load(values + i, NIB_T_F32), sum = f_add(quotient(x, s), f_splat(zero));
+        words got = w_from_low(round_shorts(x, r, z), NIB_T_F32), want = w_round(sum, NIB_T_F32);
+        for (int j = 0; j < 2; j++)
+            bad += _mm256_movemask_epi8(_mm256_cmpeq_epi16(got.v[j], want.v[j])) != -1;
+    }
+    return bad;
+}
+
+static void short_codes(void)
+{
+    static const float zeros[] = {0.0f, -128.0f, -1.0f, 127.0f};
+    static float values[1 << SHORT_BITS];
+    for (int power = -5; power < 9; power++)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            float unit = (float)sign * ldexpf(1.0f, power);
+            int bad = 0;
+            for (uint32_t m = 0; m < 1u << SHORT_BITS; m++)
+                values[m] = unit * NIB_BITS_F32(0x3f800000u | m << (23 - SHORT_BITS));
+            for (uint32_t m = 0; m < 1u << SHORT_BITS; m++) {
+                float scale = NIB_BITS_F32(0x3f800000u | m << (23 - SHORT_BITS));
+                for (size_t z = 0; z < sizeof zeros / sizeof *zeros; z++)
+                    bad += differing_codes(values, scale, zeros[z]);
+            }
+            CHECK(bad == 0, "%d runs of codes of quotients near %g differ", bad, (double)unit);
+        }
 }
 
 /* Exponents as far apart as ordinary groups have them (quantize_simd.h). */
@@ -68,6 +100,7 @@ int main(void)
         return check_done();
     }
     short_values();
+    short_codes();
     any_values();
     return check_done();
 }

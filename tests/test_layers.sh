@@ -10,7 +10,7 @@ rules='
 include          include/*
 kernels/common
 kernels/ref      kernels/common/args.h
-kernels/cpu      kernels/common/*
+kernels/cpu      kernels/common/* include/nibble_schemes.def
 kernels/opencl   kernels/common/*
 kernels/cuda     kernels/common/*
 host/core        include/nibble.h include/nibble_matmul.h include/nibble_schemes.def kernels/common/args.h
@@ -20,7 +20,8 @@ host/opencl      host/core/* include/nibble.h kernels/common/args.h kernels/comm
 host/cuda        host/core/* include/nibble.h kernels/common/args.h kernels/common/probe.h
 host/formats     host/core/internal.h include/*
 host/quantize    host/core/internal.h host/formats/* include/*
-host/cli         include/*
+host/bench       include/*
+host/cli         include/* host/bench/bench.h
 bench            include/*
 '
 

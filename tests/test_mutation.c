@@ -90,6 +90,20 @@ static const char map[] = "{\"weight_map\":{\"m.weight_shape\":\"model.safetenso
                           "\"m.weight_packed\":\"model.safetensors\",\"m.weight_zero_point\":"
                           "\"model.safetensors\",\"m.weight_scale\":\"model.safetensors\"}}";
 
+/* A file of the golden ones, which are good. */
+static void mutate_gguf(const char *golden)
+{
+    static unsigned char file[MADE_BYTES];
+    char path[300];
+    snprintf(path, sizeof path, NIBBLE_SOURCE_DIR "/tests/golden/gguf_valid/%s.gguf", golden);
+    FILE *from = fopen(path, "rb");
+    size_t bytes = from ? fread(file, 1, sizeof file, from) : 0;
+    if (from) fclose(from);
+    CHECK(bytes > 400 && bytes < 1024, "%s", path);
+    snprintf(path, sizeof path, "%s/model.gguf", dir);
+    mutate("model.gguf", file, bytes, path);
+}
+
 int main(void)
 {
     static const int64_t shape[2] = {3, 16};
@@ -108,6 +122,8 @@ int main(void)
     mutate("config.json", (const unsigned char *)config, sizeof config - 1, dir);
     mutate("model.safetensors.index.json", (const unsigned char *)map, sizeof map - 1, dir);
     mutate("model.safetensors", file, bytes, path);
+    mutate_gguf("w05_align_8");
+    mutate_gguf("w09_empty_array");
     CHECK(accepted > 1000 && refused > 10000, "%ld accepted, %ld refused", accepted, refused);
     printf("%ld damaged checkpoints refused, %ld accepted and consistent\n", refused, accepted);
     temporary_remove(dir);

@@ -95,6 +95,42 @@ static nib_status describe(void)
     return status;
 }
 
+#define GGUF NIBBLE_SOURCE_DIR "/tests/golden/gguf/"
+
+static nib_status read_gguf(void)
+{
+    nib_file *file;
+    nib_status status =
+        nib_file_open(GGUF "in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf", NULL, &file);
+    if (status != NIB_OK) return status;
+    CHECK(!file_fault(file) && nib_file_count(file) == 50);
+    nib_file_close(file);
+    return NIB_OK;
+}
+
+static nib_status plan_gguf(void)
+{
+    static const char *const overrides[] = {".*attn_v=q8_0"}, *const keys[] = {"a=int:7"};
+    const nib_job_options options = {.size = sizeof options,
+                                     .group = -1,
+                                     .mixture = nib_mixture_find("q4_k_m"),
+                                     .importance = GGUF "imatrix/llama_f16_gqa4_tied.gguf",
+                                     .overrides = overrides,
+                                     .override_count = 1,
+                                     .keys = keys,
+                                     .key_count = 1,
+                                     .prune_layers = "1"};
+    nib_file *file;
+    nib_job *job = NULL;
+    nib_status status = nib_file_open(GGUF "in/llama_f16_gqa4_tied.gguf", NULL, &file);
+    if (status != NIB_OK) return status;
+    status = nib_job_create(file, &options, &job);
+    CHECK((status == NIB_OK) == (job != NULL));
+    nib_job_close(job);
+    nib_file_close(file);
+    return status;
+}
+
 static void exhaust(const char *what, nib_status (*run)(void), long least)
 {
     int before = open_descriptors();
@@ -170,6 +206,8 @@ int main(void)
     temporary_write(path, map, sizeof map - 1);
     exhaust("with an index", read_all, 25);
     exhaust("config.json", describe, 40);
+    exhaust("split GGUF", read_gguf, 15);
+    exhaust("a plan of GGUF", plan_gguf, 50);
     test_calls();
     temporary_remove(dir);
     return check_done();

@@ -141,30 +141,44 @@ static void test_bad_plans(void)
         nib_output_options options;
         nib_status expected;
     } rows[] = {
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"a", NIB_F16, 1, {1}, 0, 0}}, {0}, NIB_E_DUP},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"a", NIB_F16, 1, {1}, 1, 0}}, {.directory = 1}, NIB_E_DUP},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"", NIB_F16, 1, {1}, 0, 0}}, {0}, NIB_E_NAME},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"__metadata__", NIB_F16, 1, {1}, 0, 0}}, {0}, NIB_E_NAME},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"\xff", NIB_F16, 1, {1}, 0, 0}}, {0}, NIB_E_NAME},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 1, {1}, 1, 0}}, {0}, NIB_E_ARGUMENT},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 1, {1}, 2, 0}},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"a", NIB_F16, 1, {1}, 0, 0, NULL}}, {0}, NIB_E_DUP},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"a", NIB_F16, 1, {1}, 1, 0, NULL}},
+         {.directory = 1},
+         NIB_E_DUP},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"", NIB_F16, 1, {1}, 0, 0, NULL}}, {0}, NIB_E_NAME},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"__metadata__", NIB_F16, 1, {1}, 0, 0, NULL}},
+         {0},
+         NIB_E_NAME},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"\xff", NIB_F16, 1, {1}, 0, 0, NULL}},
+         {0},
+         NIB_E_NAME},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 1, {1}, 1, 0, NULL}},
+         {0},
+         NIB_E_ARGUMENT},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 1, {1}, 2, 0, NULL}},
          {.directory = 1},
          NIB_E_ARGUMENT},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 1, {-1}, 0, 0}}, {0}, NIB_E_SHAPE},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F4, 1, {3}, 0, 0}}, {0}, NIB_E_SHAPE},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 9, {1}, 0, 0}}, {0}, NIB_E_RANK},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", (nib_dtype)99, 1, {1}, 0, 0}}, {0}, NIB_E_DTYPE},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 2, {INT64_MAX, 4}, 0, 0}},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 1, {-1}, 0, 0, NULL}},
+         {0},
+         NIB_E_SHAPE},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F4, 1, {3}, 0, 0, NULL}}, {0}, NIB_E_SHAPE},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 9, {1}, 0, 0, NULL}}, {0}, NIB_E_RANK},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", (nib_dtype)99, 1, {1}, 0, 0, NULL}},
+         {0},
+         NIB_E_DTYPE},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 2, {INT64_MAX, 4}, 0, 0, NULL}},
          {0},
          NIB_E_OVERFLOW},
-        {{{"a", NIB_U8, 1, {INT64_MAX / 8}, 0, 0}, {"b", NIB_F16, 1, {1}, 0, 0}}, {0}, NIB_E_SPACE},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 1, {1}, 0, 0}},
+        {{{"a", NIB_U8, 1, {INT64_MAX / 8}, 0, 0, NULL}, {"b", NIB_F16, 1, {1}, 0, 0, NULL}},
+         {0},
+         NIB_E_SPACE},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 1, {1}, 0, 0, NULL}},
          {.metadata = "{\"a\":1}"},
          NIB_E_META},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 1, {1}, 0, 0}},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 1, {1}, 0, 0, NULL}},
          {.metadata = "[]"},
          NIB_E_META},
-        {{{"a", NIB_F32, 1, {1}, 0, 0}, {"b", NIB_F16, 1, {1}, 0, 0}},
+        {{{"a", NIB_F32, 1, {1}, 0, 0, NULL}, {"b", NIB_F16, 1, {1}, 0, 0, NULL}},
          {.metadata = "{\"a\":\"1\",\"a\":\"2\"}"},
          NIB_E_META},
     };
@@ -187,7 +201,8 @@ static void test_big_header(void)
     if (!names || !tensors) abort();
     memset(names, 'a', COUNT);
     names[COUNT] = 0;
-    for (int i = 0; i < COUNT; i++) tensors[i] = (nib_new_tensor){names + i, NIB_U8, 0, {0}, 0, 0};
+    for (int i = 0; i < COUNT; i++)
+        tensors[i] = (nib_new_tensor){names + i, NIB_U8, 0, {0}, 0, 0, NULL};
     CHECK_STATUS(create(path, NULL, tensors, COUNT, (nib_output_options){0}), NIB_E_HEADER_BIG);
     free(tensors);
     free(names);
@@ -300,7 +315,7 @@ static void test_same_file(void)
 static void test_pieces(void)
 {
     char *path = fresh("pieces"), data[64] = {0};
-    nib_new_tensor tensor = {"t", NIB_U8, 1, {20}, 0, 0};
+    nib_new_tensor tensor = {"t", NIB_U8, 1, {20}, 0, 0, NULL};
     nib_output_options options = {.size = sizeof options};
     nib_output *output;
     CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
@@ -477,7 +492,7 @@ static void test_journal_text(void)
 static void test_verify(void)
 {
     char *path = fresh("verify"), *partial = job_partial(path);
-    nib_new_tensor tensor = {"t", NIB_U8, 1, {100000}, 0, 0};
+    nib_new_tensor tensor = {"t", NIB_U8, 1, {100000}, 0, 0, NULL};
     static char data[100000];
     nib_output_options options = {.size = sizeof options};
     nib_output *output;

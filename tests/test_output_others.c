@@ -15,7 +15,7 @@ static char *fresh(const char *name) { return job_path(root, name); }
 static void test_busy(void)
 {
     char *path = fresh("busy");
-    nib_new_tensor tensor = {"t", NIB_U8, 1, {4}, 0, 0};
+    nib_new_tensor tensor = {"t", NIB_U8, 1, {4}, 0, 0, NULL};
     nib_output_options options = {.size = sizeof options, .identity = "one"};
     nib_output *output, *second = NULL;
     CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
@@ -37,7 +37,7 @@ static void test_busy(void)
 static void test_overtaken(void)
 {
     char *path = fresh("overtaken");
-    nib_new_tensor tensor = {"t", NIB_U8, 1, {4}, 0, 0};
+    nib_new_tensor tensor = {"t", NIB_U8, 1, {4}, 0, 0, NULL};
     nib_output_options options = {.size = sizeof options};
     nib_output *output;
     CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
@@ -81,9 +81,9 @@ static void test_threads(void)
     for (int io = NIB_IO_BUFFERED; io <= NIB_IO_DIRECT; io++) {
         char *path = fresh("threads");
         enum { COUNT = 3 };
-        nib_new_tensor tensors[COUNT] = {{"a", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0},
-                                         {"b", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0},
-                                         {"c", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0}};
+        nib_new_tensor tensors[COUNT] = {{"a", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0, NULL},
+                                         {"b", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0, NULL},
+                                         {"c", NIB_U8, 1, {PIECES * PIECE - 5}, 0, 0, NULL}};
         nib_output_options options = {
             .size = sizeof options, .io = (nib_io)io, .identity = "one", .journal_bytes = 1};
         nib_output *output;
@@ -115,7 +115,7 @@ static void test_full_disk(void)
     if (mount("tmpfs", disk, "tmpfs", 0, "size=1m")) {
         check_skip("a disk that is full", "mounting a small tmpfs needs root");
     } else {
-        nib_new_tensor tensor = {"t", NIB_U8, 1, {2 << 20}, 0, 0};
+        nib_new_tensor tensor = {"t", NIB_U8, 1, {2 << 20}, 0, 0, NULL};
         nib_output_options options = {.size = sizeof options};
         nib_output *output = NULL;
         CHECK_STATUS(nib_output_create(path, NULL, &tensor, 1, &options, &output), NIB_E_SPACE);

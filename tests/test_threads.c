@@ -11,7 +11,7 @@ static uint64_t expected;
 
 static nib_ctx *open_cpu(int threads)
 {
-    nib_options options = {sizeof options, threads};
+    nib_options options = {sizeof options, threads, NULL};
     nib_ctx *ctx = NULL;
     CHECK_OK(nib_open("cpu", &options, &ctx));
     return ctx;
@@ -62,7 +62,7 @@ static void *storm(void *argument)
 {
     long *failures = argument;
     for (int i = 0; i < STORM; i++) {
-        nib_options options = {sizeof options, 1 + i % 5};
+        nib_options options = {sizeof options, 1 + i % 5, NULL};
         nib_ctx *ctx;
         if (nib_open("cpu", &options, &ctx) != NIB_OK) {
             (*failures)++;

@@ -4,6 +4,7 @@
 #ifndef NIB_CLI_H
 #define NIB_CLI_H
 
+#include "../../include/nibble_matmul.h"
 #include "../../include/nibble_quantize.h"
 
 #include <jansson.h>
@@ -16,11 +17,14 @@ typedef struct text_list {
     size_t count;
 } text_list;
 
-enum { AS_TEXT, AS_MARKDOWN, AS_CSV, AS_JSON }; /* settings.as */
+enum { AS_TEXT, AS_MARKDOWN, AS_CSV, AS_JSON, AS_LINES }; /* settings.as */
 enum { PROGRESS_AUTO, PROGRESS_LINE, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
-enum { OFFSET_ANY, OFFSET_SYMMETRIC, OFFSET_ASYMMETRIC }; /* settings.offset */
-enum { NONFINITE_KEEP = NIB_NONFINITE_SATURATE + 1 };     /* settings.nonfinite */
-enum { DTYPE_SCALE, DTYPE_F16, DTYPE_BF16, DTYPE_F32 };   /* settings.dtype */
+enum { OFFSET_ANY, OFFSET_SYMMETRIC, OFFSET_ASYMMETRIC };     /* settings.offset */
+enum { NONFINITE_KEEP = NIB_NONFINITE_SATURATE + 1 };         /* settings.nonfinite */
+enum { FORMAT_AUTO, FORMAT_COMPRESSED_TENSORS, FORMAT_GGUF }; /* settings.format */
+enum { DTYPE_SCALE, DTYPE_F16, DTYPE_BF16, DTYPE_F32 };       /* settings.dtype */
+enum { PLAIN_BF16, PLAIN_F16, PLAIN_F32 };                    /* settings.plain_type */
+enum { ACTS_OF_SCHEME, ACTS_16, ACTS_8 };                     /* settings.acts */
 enum { MAX_OPERANDS = 2, GROUP_OF_SCHEME = -1, JSON_VERSION = 1 };
 
 typedef struct cli_settings {
@@ -35,8 +39,20 @@ typedef struct cli_settings {
     uint64_t max_memory, max_vram;
     double min_sqnr; /* NaN: no limit */
     int offset, format, fallback, nonfinite, dtype;
+    const char *importance, *output_type, *embedding_type, *prune_layers, *architecture,
+        *template_path; /* GGUF */
+    text_list keys;
+    int pure, leave_output, allow_requantize, keep_split;
     int keep_quantized, direct, no_verify, force, dry_run, follow_links;
     int as, progress, quiet, all, tensors, list, help;
+
+    /* bench, explain */
+    const char *model, *m, *plot, *compare;
+    text_list shapes, layers, devices;
+    int64_t parallel, rounds; /* 0: their defaults */
+    uint64_t working_set;
+    double seconds, tolerance;
+    int acts, plain_type, hot, no_vendor;
 } cli_settings;
 
 /* ---- commands: commands.def ---- */
@@ -177,7 +193,16 @@ double errors_sqnr(const nib_error_total *errors);
 nib_status list_devices(nib_device_info **infos_ret, size_t *count_ret);
 json_t *json_devices(const nib_device_info *infos, size_t count);
 
+/* ---- what GGUF files say: keys.c ---- */
+
+/* Numbers and strings by name; of arrays the type and count. One line of the most telling ones. */
+json_t *json_keys(const nib_file *file);
+void print_keys(const nib_file *file);
+
 /* ---- checkpoints: tensors.c ---- */
+
+/* 1: `text` ends in `end`. */
+int ends_in(const char *text, const char *end);
 
 /* Opens an input with the settings' memory cap. */
 nib_status open_input(const cli_settings *settings, const char *path, nib_file **file_ret);
@@ -192,6 +217,10 @@ uint64_t tensor_bytes(const nib_tensor *tensor);
 void quant_storage(const nib_quant *quant, char *text, size_t size);
 /* "BF16", "int4 group 128", "FP8 with scales": how its elements are stored. */
 void tensor_storage(const nib_tensor *tensor, char *text, size_t size);
+/* How the output stores what a job makes of a tensor, and the name of its scheme or type (NULL where
+ * the tensor is not quantized). */
+void decision_storage(const nib_decision *decision, char *text, size_t size);
+const char *decision_scheme(const nib_decision *decision);
 /* "4096 x 11008" */
 void tensor_shape(const nib_tensor *tensor, char *text, size_t size);
 

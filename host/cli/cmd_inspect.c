@@ -107,6 +107,7 @@ static int print_text(const nib_file *file, const tensor_piles *piles, const cli
 {
     if (settings->as != AS_CSV) {
         print_summary(file, piles);
+        if (nib_file_key_at(file, 0, 0)) print_keys(file);
         putchar('\n');
     }
     int code = settings->tensors && settings->as == AS_CSV ? 0 : print_piles(piles, settings->as);
@@ -164,6 +165,7 @@ static int print_json(const nib_file *file, const tensor_piles *piles, const cli
     for (size_t i = 0; i < piles->count; i++)
         json_array_append_new(kinds, json_pile(&piles->rows[i]));
     json_object_set_new(result, "kinds", kinds);
+    if (nib_file_key_at(file, 0, 0)) json_object_set_new(result, "keys", json_keys(file));
     if (settings->tensors) {
         json_t *list = json_array();
         const nib_tensor *tensor;

@@ -9,7 +9,18 @@ enum { RECIPE_MAX = 16 << 20 };
 
 /* ---- which scheme ---- */
 
-static const nib_scheme *fail_scheme(const char *name)
+/* What to make: a scheme of compressed-tensors, or a mixture of GGUF's types; the other is NULL. */
+typedef struct choice {
+    const nib_scheme *scheme;
+    const nib_mixture *mixture;
+} choice;
+
+static const char *choice_name(const choice *chosen)
+{
+    return chosen->mixture ? chosen->mixture->name : chosen->scheme->name;
+}
+
+static int fail_scheme(const char *name)
 {
     char hint[96];
     cli_nearest near = nearest_start(name);
@@ -17,8 +28,8 @@ static const nib_scheme *fail_scheme(const char *name)
         nearest_offer(&near, nib_scheme_at(i)->name);
         nearest_offer(&near, nib_scheme_at(i)->alias);
     }
-    fail(2, "unknown scheme '%s'%s (see `nibble schemes`)", name, nearest_hint(&near, hint));
-    return NULL;
+    for (size_t i = 0; i < nib_mixture_count(); i++) nearest_offer(&near, nib_mixture_at(i)->name);
+    return fail(2, "unknown scheme '%s'%s (see `nibble schemes`)", name, nearest_hint(&near, hint));
 }
 
 /* The scheme like `base` with other bits or offsets; NULL after saying that there is none. */
@@ -37,14 +48,59 @@ static const nib_scheme *variant(const cli_settings *settings, const nib_scheme 
     return NULL;
 }
 
-/* NULL after saying what is wrong. */
-static const nib_scheme *choose_scheme(const cli_settings *settings)
+/* 1: the output is GGUF, whatever the scheme. */
+static int asks_for_gguf(const cli_settings *settings, const nib_file *file)
 {
+    if (settings->format != FORMAT_AUTO) return settings->format == FORMAT_GGUF;
+    return !strcmp(nib_file_format(file), "gguf") ||
+           (settings->output && ends_in(settings->output, ".gguf"));
+}
+
+/* Returns 0, or the exit code after saying what is wrong. */
+static int find_choice(const cli_settings *settings, const nib_file *file, choice *chosen)
+{
+    int gguf = asks_for_gguf(settings, file);
+    *chosen = (choice){NULL, nib_mixture_find(settings->scheme ? settings->scheme : "q4_k_m")};
+    if (gguf && chosen->mixture) return 0;
     const nib_scheme *base =
         settings->scheme ? nib_scheme_find(settings->scheme) : nib_scheme_at(0);
-    if (!base) return fail_scheme(settings->scheme);
-    if (!settings->bits && settings->offset == OFFSET_ANY) return base;
-    return variant(settings, base);
+    if (!base && !chosen->mixture) return fail_scheme(settings->scheme);
+    if (gguf)
+        return fail(2,
+                    "%s is no scheme of GGUF files; take q4_k_m, q8_0, ... (see `nibble schemes`)",
+                    base->name);
+    if (!base && settings->format == FORMAT_COMPRESSED_TENSORS)
+        return fail(2,
+                    "%s is a scheme of GGUF files; compressed-tensors takes int4, int8, ... "
+                    "(see `nibble schemes`)",
+                    chosen->mixture->name);
+    if (!base) return 0;
+    chosen->mixture = NULL;
+    chosen->scheme =
+        settings->bits || settings->offset != OFFSET_ANY ? variant(settings, base) : base;
+    return chosen->scheme ? 0 : 2;
+}
+
+/* Options that the choice would not heed are mistakes. */
+static int choose(const cli_settings *settings, const nib_file *file, choice *chosen)
+{
+    int code = find_choice(settings, file, chosen);
+    int planar = settings->bits || settings->offset != OFFSET_ANY ||
+                 settings->group != GROUP_OF_SCHEME || settings->fallback;
+    int gguf = settings->pure || settings->importance || settings->output_type ||
+               settings->embedding_type || settings->leave_output || settings->allow_requantize ||
+               settings->keep_split || settings->prune_layers || settings->keys.count ||
+               settings->architecture || settings->template_path;
+    if (!code && chosen->mixture && planar)
+        return fail(2,
+                    "--bits, --group-size, --group-fallback, --asym and --sym are not for GGUF's "
+                    "%s, whose blocks are fixed",
+                    chosen->mixture->name);
+    if (!code && chosen->scheme && gguf)
+        return fail(2,
+                    "the options of GGUF are not for %s; take --format gguf or a scheme as q4_k_m",
+                    chosen->scheme->name);
+    return code;
 }
 
 /* Nothing on the command line says which scheme. */
@@ -80,14 +136,14 @@ static char *read_recipe(const char *path, int *code_ret)
     return NULL;
 }
 
-static nib_job_options job_options(const cli_settings *settings, const nib_scheme *scheme,
+static nib_job_options job_options(const cli_settings *settings, const choice *chosen,
                                    const char *recipe)
 {
     int keep = settings->nonfinite == NONFINITE_KEEP;
     return (nib_job_options){
         .size = sizeof(nib_job_options),
         .kind = NIB_JOB_QUANTIZE,
-        .scheme = scheme,
+        .scheme = chosen->scheme,
         .group = settings->group,
         .ignore = settings->ignore.items,
         .ignore_count = settings->ignore.count,
@@ -98,6 +154,19 @@ static nib_job_options job_options(const cli_settings *settings, const nib_schem
         .nonfinite = keep ? NIB_NONFINITE_ERROR : (nib_nonfinite)settings->nonfinite,
         .keep_nonfinite = keep,
         .keep_quantized = settings->keep_quantized,
+        .mixture = chosen->mixture,
+        .pure = settings->pure,
+        .importance = settings->importance,
+        .output_type = settings->output_type,
+        .embedding_type = settings->embedding_type,
+        .leave_output = settings->leave_output,
+        .allow_requantize = settings->allow_requantize,
+        .keep_split = settings->keep_split,
+        .prune_layers = settings->prune_layers,
+        .keys = settings->keys.items,
+        .key_count = settings->keys.count,
+        .architecture = settings->architecture,
+        .template_path = settings->template_path,
     };
 }
 
@@ -105,52 +174,68 @@ static nib_job_options job_options(const cli_settings *settings, const nib_schem
 
 /* What the output would weigh as `scheme`: a row and an entry. */
 static nib_status add_scheme(const cli_settings *settings, const nib_file *file, int64_t parameters,
-                             const nib_scheme *scheme, cli_table *t, json_t *list)
+                             const choice *scheme, int is_default, cli_table *t, json_t *list)
 {
     nib_job_options options = job_options(settings, scheme, NULL);
     nib_job *job;
     nib_status status = nib_job_create(file, &options, &job);
-    table_cell(t, "%s", scheme->name);
+    const char *name = choice_name(scheme),
+               *loads = scheme->mixture ? "llama.cpp" : scheme->scheme->loads;
+    int needs_importance = scheme->mixture && !settings->importance && status == NIB_E_ARGUMENT;
+    table_cell(t, "%s", name);
     if (status != NIB_OK) {
-        json_array_append_new(list, json_pack("{s:s, s:o}", "scheme", scheme->name, "refused",
-                                              json_text(nib_last_error())));
+        json_array_append_new(
+            list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(nib_last_error())));
         for (int column = 0; column < 3; column++) table_cell(t, "-");
-        table_cell(t, "%s", scheme->loads);
-        table_cell(t, "refused");
-        return status;
+        table_cell(t, "%s", loads);
+        table_cell(t, "%s", needs_importance ? "needs --importance" : "refused");
+        return needs_importance ? NIB_OK : status;
     }
     nib_job_totals totals;
     nib_job_sum(job, &totals);
     nib_job_close(job);
     double bits = bits_per(totals.output_bytes, parameters);
     json_array_append_new(list,
-                          json_pack("{s:s, s:o, s:f}", "scheme", scheme->name, "output_bytes",
+                          json_pack("{s:s, s:o, s:f}", "scheme", name, "output_bytes",
                                     json_bytes(totals.output_bytes), "bits_per_weight", bits));
     table_bytes(t, totals.output_bytes);
     table_cell(t, "%.2f", bits);
     table_cell(t, "%.2f",
                totals.output_bytes ? (double)totals.input_bytes / (double)totals.output_bytes
                                    : 0.0);
-    table_cell(t, "%s", scheme->loads);
-    table_cell(t, "%s", scheme == nib_scheme_at(0) ? "the default" : "");
+    table_cell(t, "%s", loads);
+    table_cell(t, "%s", is_default ? "the default" : scheme->mixture ? scheme->mixture->text : "");
     return NIB_OK;
+}
+
+/* All schemes, or GGUF's alone, one after the other; 0 past the end. */
+static int scheme_at(int gguf, size_t index, choice *scheme_ret)
+{
+    size_t skipped = gguf ? nib_scheme_count() : 0;
+    *scheme_ret = (choice){nib_scheme_at(index + skipped), NULL};
+    if (!scheme_ret->scheme)
+        scheme_ret->mixture = nib_mixture_at(index + skipped - nib_scheme_count());
+    return scheme_ret->scheme || scheme_ret->mixture;
 }
 
 /* Where the default is refused, the exit code says so. */
 static int plan_schemes(const cli_command *command, const cli_settings *settings,
-                        const nib_file *file)
+                        const nib_file *file, const choice *usual)
 {
     json_t *result = json_result(command->name), *list = json_array();
     cli_table *t =
         table_new("scheme|>size|>bits/weight|>times smaller|loads in|note", settings->as);
     int64_t parameters = file_elements(file);
-    const nib_scheme *scheme;
+    choice scheme;
     int code = 0, refused = 0;
-    for (size_t i = 0; (scheme = nib_scheme_at(i)) != NULL; i++) {
-        nib_status status = add_scheme(settings, file, parameters, scheme, t, list);
-        if (status == NIB_OK || refused++) continue;
-        if (i) warn(settings, "%s is refused: %s", scheme->name, nib_last_error());
-        else code = fail_status(status, settings);
+    for (size_t i = 0; scheme_at(usual->mixture != NULL, i, &scheme); i++) {
+        int is_default = scheme.scheme == usual->scheme && scheme.mixture == usual->mixture;
+        nib_status status = add_scheme(settings, file, parameters, &scheme, is_default, t, list);
+        if (status == NIB_OK) continue;
+        if (is_default) code = fail_status(status, settings);
+        else if (!refused)
+            warn(settings, "%s is refused: %s", choice_name(&scheme), nib_last_error());
+        refused = 1;
     }
     json_object_set_new(result, "dry_run", json_true());
     json_object_set_new(result, "input", json_text(nib_file_path(file)));
@@ -185,20 +270,23 @@ static void print_next_quantize(const cli_job *job)
     puts(settings->output ? "" : " -o OUT");
 }
 
-static int with_file(const cli_command *command, const cli_settings *settings,
-                     const nib_scheme *scheme, const char *recipe, const nib_file *file)
+static int with_file(const cli_command *command, const cli_settings *settings, const char *recipe,
+                     const nib_file *file)
 {
     int dry = settings->dry_run || command->id == COMMAND_PLAN;
+    choice chosen;
+    int code = choose(settings, file, &chosen);
+    if (code) return code;
     if (dry && is_open_choice(settings)) {
-        int code = plan_schemes(command, settings, file);
+        code = plan_schemes(command, settings, file, &chosen);
         if (code || settings->as == AS_JSON || settings->as == AS_CSV) return code;
-        printf("\n%s:\n\n", scheme->name);
+        printf("\n%s:\n\n", choice_name(&chosen));
     }
-    nib_job_options options = job_options(settings, scheme, recipe);
+    nib_job_options options = job_options(settings, &chosen, recipe);
     cli_job job = {command, settings, file, NULL, file_elements(file)};
     nib_status status = nib_job_create(file, &options, &job.job);
     if (status != NIB_OK) return fail_status(status, settings);
-    int code = dry ? job_plan(&job) : job_run(&job);
+    code = dry ? job_plan(&job) : job_run(&job);
     if (!code && dry && settings->as == AS_TEXT) print_next_quantize(&job);
     nib_job_close(job.job);
     return code;
@@ -207,8 +295,9 @@ static int with_file(const cli_command *command, const cli_settings *settings,
 int cmd_quantize(const cli_command *command, const cli_settings *settings)
 {
     int code = 0;
-    const nib_scheme *scheme = choose_scheme(settings);
-    if (!scheme) return 2;
+    if (settings->scheme && !nib_scheme_find(settings->scheme) &&
+        !nib_mixture_find(settings->scheme))
+        return fail_scheme(settings->scheme);
     if (command->id == COMMAND_QUANTIZE && !settings->dry_run && !settings->output)
         return fail_usage(command, "-o OUT is missing: where the new checkpoint goes");
     char *recipe = settings->recipe ? read_recipe(settings->recipe, &code) : NULL;
@@ -216,7 +305,7 @@ int cmd_quantize(const cli_command *command, const cli_settings *settings)
     nib_file *file;
     nib_status status = open_input(settings, settings->operands[0], &file);
     if (status == NIB_OK) {
-        code = with_file(command, settings, scheme, recipe, file);
+        code = with_file(command, settings, recipe, file);
         nib_file_close(file);
     } else {
         code = fail_status(status, settings);

@@ -19,6 +19,37 @@ static double bits_per_weight(const nib_scheme *scheme)
     return 8.0 * (double)total / EXAMPLE_ROWS / EXAMPLE_COLS;
 }
 
+/* Of the type that most tensors get; 0 where each keeps its own. */
+static double mixture_bits(const nib_mixture *mixture)
+{
+    const nib_stored_type *type = mixture->base ? nib_stored_type_find(mixture->base) : NULL;
+    return type ? 8.0 * type->bytes / type->elements : 0;
+}
+
+static json_t *json_mixtures(void)
+{
+    json_t *list = json_array();
+    const nib_mixture *mixture;
+    for (size_t i = 0; (mixture = nib_mixture_at(i)) != NULL; i++)
+        json_array_append_new(list, json_pack("{s:s, s:i, s:f, s:s}", "name", mixture->name,
+                                              "file_type", mixture->file_type, "bits_per_weight",
+                                              mixture_bits(mixture), "text", mixture->text));
+    return list;
+}
+
+static int print_mixtures(int as)
+{
+    cli_table *t = table_new("GGUF|>bits/weight|what it is", as);
+    const nib_mixture *mixture;
+    for (size_t i = 0; (mixture = nib_mixture_at(i)) != NULL; i++) {
+        table_cell(t, "%s", mixture->name);
+        if (mixture->base) table_cell(t, "%.3f", mixture_bits(mixture));
+        else table_cell(t, "-");
+        table_cell(t, "%s", mixture->text);
+    }
+    return table_print(t);
+}
+
 static int print_json(void)
 {
     json_t *result = json_result("schemes"), *list = json_array();
@@ -33,6 +64,7 @@ static int print_json(void)
                             "loads", scheme->loads, "text", scheme->text));
     }
     json_object_set_new(result, "schemes", list);
+    json_object_set_new(result, "mixtures", json_mixtures());
     return json_print(result);
 }
 
@@ -55,9 +87,12 @@ int cmd_schemes(const cli_command *command, const cli_settings *settings)
         table_cell(t, "%s", scheme->text);
     }
     int code = table_print(t);
+    if (code || settings->as == AS_CSV) return code;
+    putchar('\n');
+    code = print_mixtures(settings->as);
     if (settings->as == AS_TEXT)
         printf("\nbits/weight: codes, scales and zero points of a %d x %d matrix with 16-bit "
-               "scales\nnext: nibble plan MODEL\n",
+               "scales; of GGUF's the type that most tensors get\nnext: nibble plan MODEL\n",
                EXAMPLE_ROWS, EXAMPLE_COLS);
     return code;
 }

@@ -47,7 +47,7 @@ static int collect(const nib_job *job, quality_rows *quality)
         quality->report.nonfinite += result->report.nonfinite;
         quality->report.underflow += result->report.underflow;
         quality->report.saturated += result->report.saturated;
-        if (!decision->scheme || !result->errors.count) continue;
+        if (!result->errors.count) continue;
         quality->rows[quality->count++] =
             (quality_row){decision, result, errors_sqnr(&result->errors)};
         errors_add(&quality->all, &result->errors);
@@ -98,7 +98,7 @@ static int print_worst(const quality_rows *quality, const cli_settings *settings
     for (size_t i = 0; i < shown; i++) {
         const quality_row *row = &quality->rows[i];
         char storage[64];
-        quant_storage(&row->decision->quant, storage, sizeof storage);
+        decision_storage(row->decision, storage, sizeof storage);
         table_cell(t, "%s", row->decision->tensor->name);
         table_cell(t, "%s", storage);
         table_decibels(t, row->sqnr);
@@ -187,7 +187,8 @@ static int print_text(const cli_job *job, const quality_rows *quality)
     print_quality(quality);
     print_report(&quality->report);
     print_cost(job, quality);
-    print_next("compare", nib_file_path(job->input), settings->output);
+    if (settings->template_path) print_next("check", settings->output, NULL); /* other names */
+    else print_next("compare", nib_file_path(job->input), settings->output);
     return 0;
 }
 
@@ -200,11 +201,11 @@ static json_t *json_results(const nib_job *job)
     for (int64_t i = 0; (decision = nib_job_at(job, i)) != NULL; i++) {
         const nib_result *result = nib_job_result(job, i);
         char storage[64];
-        if (!decision->scheme || !result) continue;
-        quant_storage(&decision->quant, storage, sizeof storage);
+        if (!result || (!decision->scheme && !result->errors.count)) continue;
+        decision_storage(decision, storage, sizeof storage);
         json_t *row = json_errors(&result->errors);
         json_object_set_new(row, "name", json_text(decision->tensor->name));
-        json_object_set_new(row, "scheme", json_text(decision->scheme->name));
+        json_object_set_new(row, "scheme", json_text(decision_scheme(decision)));
         json_object_set_new(row, "storage", json_text(storage));
         json_object_set_new(row, "resumed", json_boolean(result->resumed));
         json_array_append_new(list, row);

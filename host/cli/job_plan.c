@@ -22,7 +22,9 @@ typedef struct decision_groups {
 
 static void decision_becomes(const nib_decision *decision, char *text, size_t size)
 {
-    if (decision->scheme) {
+    if (decision->stored) {
+        snprintf(text, size, "%s", decision->stored->name);
+    } else if (decision->scheme) {
         char storage[64];
         quant_storage(&decision->quant, storage, sizeof storage);
         const char *rest = strchr(storage, ' ');
@@ -36,6 +38,10 @@ static void decision_becomes(const nib_decision *decision, char *text, size_t si
 
 static int is_kept(const nib_decision *decision)
 {
+    const nib_tensor *tensor = decision->tensor;
+    if (decision->stored)
+        return tensor->blocks ? decision->stored == tensor->blocks
+                              : decision->stored->type == tensor->type;
     return !decision->scheme && decision->type == NIB_DTYPE_NONE;
 }
 

@@ -43,6 +43,8 @@ enum {
     S = 1u << COMMAND_SCHEMES,
     V = 1u << COMMAND_DEVICES,
     T = 1u << COMMAND_SELFTEST,
+    B = 1u << COMMAND_BENCH,
+    X = 1u << COMMAND_EXPLAIN,
 };
 
 static const option_row rows[] = {
@@ -306,14 +308,18 @@ int options_parse(const cli_command *command, int argc, char **argv, cli_setting
     *settings = (struct cli_settings){.arguments = argv + 1,
                                       .argument_count = argc - 1,
                                       .group = GROUP_OF_SCHEME,
-                                      .min_sqnr = (double)NAN};
+                                      .min_sqnr = (double)NAN,
+                                      .seconds = 1.0,
+                                      .tolerance = 10.0};
     static name_table table;
     make_names(command, &table);
     int error = parse(command, argc, argv, &table, settings);
     if (error || settings->help) return error;
     if (settings->operand_count < command->least)
         return fail_usage(command, "%s is missing: nibble %s %s",
-                          settings->operand_count ? strchr(command->operands, ' ') + 1 : "MODEL",
+                          settings->operand_count          ? strchr(command->operands, ' ') + 1
+                          : strchr(command->operands, ' ') ? "MODEL"
+                                                           : command->operands,
                           command->name, command->operands);
     for (int i = 0; i < settings->operand_count; i++)
         if (!*settings->operands[i]) return fail_usage(command, "%s is empty", command->operands);
@@ -324,6 +330,10 @@ void options_free(cli_settings *settings)
 {
     free(settings->ignore.items);
     free(settings->overrides.items);
+    free(settings->shapes.items);
+    free(settings->layers.items);
+    free(settings->devices.items);
+    free(settings->keys.items);
 }
 
 /* ---- help ---- */

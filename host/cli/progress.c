@@ -147,8 +147,8 @@ static void write_json(const cli_progress *p, const nib_progress *now)
                   "bytes_total", json_bytes(now->bytes_total), "seconds", now->seconds);
     if (line && now->tensor) {
         json_object_set_new(line, "tensor", json_text(now->tensor->tensor->name));
-        if (now->tensor->scheme)
-            json_object_set_new(line, "scheme", json_text(now->tensor->scheme->name));
+        if (decision_scheme(now->tensor))
+            json_object_set_new(line, "scheme", json_text(decision_scheme(now->tensor)));
         if (now->errors)
             json_object_set_new(line, "sqnr_db", json_number(errors_sqnr(now->errors)));
     }

@@ -13,15 +13,21 @@ nib_status open_input(const cli_settings *settings, const char *path, nib_file *
     return nib_file_open(path, &options, file_ret);
 }
 
+int ends_in(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && !strcmp(text + length - tail, end);
+}
+
 /* The first kind one of whose words stands in the name, in lower case, wins; the words are those
  * that the models on Hugging Face use. */
 static const struct {
     const char *kind, *words;
 } kinds[] = {
     {"norm", "norm. norm_ layernorm ln_ .ln1 .ln2 _ln."},
-    {"router", "router .gate. gate.weight shared_expert_gate"},
-    {"experts", "expert"},
-    {"embedding", "embed .wte. .wpe. wte.weight wpe.weight"},
+    {"router", "router .gate. moe_gate.weight shared_expert_gate ffn_gate_inp"},
+    {"experts", "expert _exps."},
+    {"embedding", "embed token_embd .wte. .wpe. wte.weight wpe.weight"},
     {"output", "lm_head output_layer embed_out"},
     {"attention", "attn attention .q_proj .k_proj .v_proj .o_proj .qkv"},
     {"mlp", "mlp feed_forward ffn intermediate .output.dense .fc1 .fc2 gate_proj up_proj down_proj "
@@ -88,7 +94,21 @@ void quant_storage(const nib_quant *quant, char *text, size_t size)
 void tensor_storage(const nib_tensor *tensor, char *text, size_t size)
 {
     if (tensor->quantized == 1) quant_storage(&tensor->quant, text, size);
+    else if (tensor->blocks) snprintf(text, size, "%s", tensor->blocks->name);
     else snprintf(text, size, "%s", tensor->quantized ? tensor->why : nib_dtype_name(tensor->type));
+}
+
+const char *decision_scheme(const nib_decision *decision)
+{
+    if (decision->stored)
+        return decision->stored->type == NIB_DTYPE_NONE ? decision->stored->name : NULL;
+    return decision->scheme ? decision->scheme->name : NULL;
+}
+
+void decision_storage(const nib_decision *decision, char *text, size_t size)
+{
+    if (decision->stored) snprintf(text, size, "%s", decision->stored->name);
+    else quant_storage(&decision->quant, text, size);
 }
 
 void tensor_shape(const nib_tensor *tensor, char *text, size_t size)

@@ -22,11 +22,16 @@ typedef struct nib_backend {
     nib_status (*open)(int index, const nib_options *options, void **impl_ret);
     void (*close)(void *impl);
     uint32_t (*features)(void *impl); /* feature bits for kernel rows */
+    int takes_native;                 /* options->native may be a context of the caller's */
+    void *(*native)(void *impl);      /* nib_ctx_native; NULL: there is none */
 
     /* native: the caller's own queue, which stays the caller's (checked by nobody); NULL: a new one. */
     nib_status (*stream_open)(void *impl, void *native, void **queue_ret);
     void (*stream_close)(void *impl, void *queue, int borrowed);
     nib_status (*sync)(void *impl, void *queue);
+    /* nib_stream_wait (of one event or more) and nib_stream_mark. NULL: there are no events. */
+    nib_status (*wait)(void *impl, void *queue, void *const *events, size_t count);
+    nib_status (*mark)(void *impl, void *queue, void **event_ret);
 
     nib_status (*alloc)(void *impl, size_t bytes, void **handle_ret);
     void (*free)(void *impl, void *handle);

@@ -16,6 +16,9 @@
     X(CONVERT, "convert")                                                                          \
     X(ERRORS, "errors")                                                                            \
     X(HISTOGRAM, "histogram")                                                                      \
+    X(QUANTIZE_BLOCKS, "quantize_blocks")                                                          \
+    X(DEQUANTIZE_BLOCKS, "dequantize_blocks")                                                      \
+    X(UNPACK_BLOCKS, "unpack_blocks")                                                              \
     X(PACK, "pack")                                                                                \
     X(ACTS, "acts")                                                                                \
     X(MATMUL, "matmul")
@@ -33,7 +36,10 @@ typedef enum nib_op {
  *                              scale (0: as stored), sums of each group's codes */
 #define NIB_PACKS(X)                                                                               \
     X(PLAIN, "plain", 1, 1, 8, 4, 1)                                                               \
-    X(PANEL, "panel", 64, 32, 4, 0, 0)
+    X(PANEL, "panel", 64, 32, 4, 0, 0)                                                             \
+    X(CL_PANEL, "cl_panel", 64, 32, 4, 4, 0)                                                       \
+    X(FRAGMENTS, "fragments", 128, 128, 4, 0, 0)                                                   \
+    X(FRAGMENTS_SUMS, "fragments_sums", 128, 128, 4, 0, 1)
 
 typedef enum nib_pack {
     NIB_PACK_NONE,
@@ -54,7 +60,7 @@ typedef struct nib_request {
 /* What one work item of a launch is; nib_item_count says how many a request has. */
 typedef enum nib_item {
     NIB_ITEM_NONE = 0, /* no launch */
-    NIB_ITEM_CELL,     /* one scale: period * scale_cols */
+    NIB_ITEM_CELL,     /* one scale, or one block: period * scale_cols */
     NIB_ITEM_ROW,      /* one row of the matrix */
     NIB_ITEM_RUN, /* 32 elements of a row, which are a whole number of bytes: rows * ceil(cols / 32)
                    */
@@ -103,6 +109,7 @@ enum {
     NIB_IF_GROUP16 = 1 << 9,    /* group % 16 == 0, or one group per row */
     NIB_IF_GROUP64 = 1 << 10,   /* group % 64 == 0, or one group per row */
     NIB_IF_GROUP128 = 1 << 11,  /* group % 128 == 0, or one group per row */
+    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (NIB_W_ROW) */
 };
 
 /* What a row of MATMUL has besides. A row of PACK has the pack alone. */
@@ -126,6 +133,7 @@ typedef struct nib_kernel {
     uint32_t features;    /* the backend's own feature bits that the device must have */
     nib_launch launch[2]; /* in order */
     int64_t max_cols;     /* of the matrix; 0 = any */
+    uint32_t blocks;      /* block types, bit n for number n; 0 = any */
     nib_matmul_row matmul;
 } nib_kernel;
 

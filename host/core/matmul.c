@@ -262,10 +262,10 @@ nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
     nib_request r = {.op = NIB_OP_PACK, .pack = plan->pack, .args = plan->args};
     if (plan->weights_bytes == 0 || plan->args.rows == 0) return NIB_OK;
     NIB_TRY(nib_request_planes(&r, plan->ctx, planes));
-    NIB_TRY(nib_check_mem(plan->ctx, "weights", weights, (int64_t)plan->weights_bytes, 64));
+    NIB_TRY(nib_request_mem(plan->ctx, "weights", weights, (int64_t)plan->weights_bytes, 64));
     weights.bytes = plan->weights_bytes;
     for (int i = NIB_CODES; i <= NIB_OFFSETS; i++)
-        if (nib_overlap(plan->ctx, &weights, &r.span[i]))
+        if (nib_mem_overlap(plan->ctx, &weights, &r.span[i]))
             return NIB_FAIL(NIB_E_ARGUMENT, "weights overlaps a plane");
     r.span[NIB_Y] = weights;
     return plan->ctx->backend->launch(plan->ctx->impl, stream->queue, plan->packer, &r);
@@ -277,7 +277,7 @@ nib_status nib_matmul_prepare(nib_stream *stream, const nib_matmul *plan, nib_me
     if (!stream || !plan) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "plan" : "stream");
     if (plan->workspace_bytes)
         NIB_TRY(
-            nib_check_mem(plan->ctx, "workspace", workspace, (int64_t)plan->workspace_bytes, 64));
+            nib_request_mem(plan->ctx, "workspace", workspace, (int64_t)plan->workspace_bytes, 64));
     for (int64_t at = 0; at < plan->counter_bytes; at += (int64_t)sizeof zeros) {
         int64_t rest = plan->counter_bytes - at;
         size_t bytes = rest < (int64_t)sizeof zeros ? (size_t)rest : sizeof zeros;
@@ -339,12 +339,12 @@ static nib_status check_run(const nib_matmul *plan, const nib_matmul_args *args,
     for (int i = 0; i < RUN_SPANS; i++) {
         mem[i] = (nib_mem){NULL, 0, 0};
         if (!bytes[i]) continue;
-        NIB_TRY(nib_check_mem(plan->ctx, run_names[i], given[i], bytes[i], (size_t)align[i]));
+        NIB_TRY(nib_request_mem(plan->ctx, run_names[i], given[i], bytes[i], (size_t)align[i]));
         mem[i] = (nib_mem){given[i].handle, given[i].offset, (size_t)bytes[i]};
     }
     for (int i = 0; i < RUN_SPANS; i++)
         for (int j = RUN_Y; j < RUN_SPANS; j++)
-            if (i != j && nib_overlap(plan->ctx, &mem[i], &mem[j]))
+            if (i != j && nib_mem_overlap(plan->ctx, &mem[i], &mem[j]))
                 return NIB_FAIL(NIB_E_ARGUMENT, "%s overlaps %s", run_names[j], run_names[i]);
     return NIB_OK;
 }

@@ -5,6 +5,7 @@
 #include "request.h"
 
 enum { SECTION = 64 }; /* parts of packed weights begin at multiples of this */
+static const int64_t MOST_M = INT64_C(1) << 47;
 
 static const struct {
     const char *name;
@@ -71,8 +72,9 @@ static nib_status check_types(const nib_matmul_desc *d)
         return NIB_FAIL(NIB_E_ARGUMENT, "desc.x_type is %d (%s); it must be %s", (int)d->x_type,
                         nib_dtype_name(d->x_type),
                         d->acts == NIB_ACTS_CODES ? "I8 for codes" : "F32, F16 or BF16");
-    NIB_TRY(nib_check_type("desc.y_type", d->y_type));
-    return d->bias_type == NIB_DTYPE_NONE ? NIB_OK : nib_check_type("desc.bias_type", d->bias_type);
+    NIB_TRY(nib_request_type("desc.y_type", d->y_type));
+    return d->bias_type == NIB_DTYPE_NONE ? NIB_OK
+                                          : nib_request_type("desc.bias_type", d->bias_type);
 }
 
 static nib_status check_flags(const nib_matmul_desc *d)
@@ -91,6 +93,9 @@ static nib_status check_flags(const nib_matmul_desc *d)
                         (long long)d->experts);
     if (d->max_m < 0)
         return NIB_FAIL(NIB_E_SHAPE, "desc.max_m is %lld; it must be 0 or more",
+                        (long long)d->max_m);
+    if (d->max_m > MOST_M) /* so that M, rounded up to any tile, is a number */
+        return NIB_FAIL(NIB_E_OVERFLOW, "desc.max_m is %lld; 2^47 is the most",
                         (long long)d->max_m);
     return NIB_OK;
 }

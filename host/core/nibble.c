@@ -95,12 +95,13 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
 {
     if (!device || !ctx_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", device ? "ctx_ret" : "device");
-    nib_options own = {sizeof own, 0};
+    nib_options own = {sizeof own, 0, NULL};
     if (options) {
-        if (options->size < sizeof own)
+        size_t first = offsetof(nib_options, native); /* what the first version had */
+        if (options->size < first)
             return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_options)",
                             options->size);
-        own = *options;
+        memcpy(&own, options, options->size < sizeof own ? first : sizeof own);
     }
     if (own.threads < 0 || own.threads > 4096)
         return NIB_FAIL(NIB_E_ARGUMENT, "threads is %d; it must be 0 (all cores) to 4096",
@@ -115,6 +116,8 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
         return NIB_FAIL(NIB_E_NO_DEVICE, "no device %s%s%s; there are: %s (see `nibble doctor`)",
                         device, *why ? ": " : "", why, list);
     }
+    if (own.native && !backend->takes_native)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.native is set; %s takes no context", device);
     nib_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return NIB_FAIL(NIB_E_MEMORY, "no memory for a context (%zu bytes)", sizeof *ctx);
     ctx->backend = backend;
@@ -140,6 +143,11 @@ void nib_close(nib_ctx *ctx)
 }
 
 const nib_device_info *nib_ctx_device(const nib_ctx *ctx) { return &ctx->info; }
+
+void *nib_ctx_native(const nib_ctx *ctx)
+{
+    return ctx && ctx->backend->native ? ctx->backend->native(ctx->impl) : NULL;
+}
 
 static nib_status open_stream(nib_ctx *ctx, void *native, nib_stream **stream_ret)
 {
@@ -181,6 +189,45 @@ nib_status nib_sync(nib_stream *stream)
 {
     if (!stream) return NIB_FAIL(NIB_E_ARGUMENT, "stream is NULL");
     return stream->ctx->backend->sync(stream->ctx->impl, stream->queue);
+}
+
+static nib_status no_events(const nib_stream *stream)
+{
+    const nib_ctx *ctx = stream->ctx;
+    if (ctx->backend->host_memory)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s has no events to wait for; count must be 0",
+                        ctx->info.name);
+    return NIB_FAIL(NIB_E_UNSUPPORTED,
+                    "%s: no events through nibble; record and await them on the stream itself "
+                    "(nib_stream_wrap)",
+                    ctx->info.name);
+}
+
+nib_status nib_stream_wait(nib_stream *stream, void *const *events, size_t count)
+{
+    if (!stream) return NIB_FAIL(NIB_E_ARGUMENT, "stream is NULL");
+    if (count == 0) return NIB_OK;
+    if (!events || count > INT32_MAX)
+        return NIB_FAIL(NIB_E_ARGUMENT,
+                        events ? "count is %zu; 2147483647 is the most"
+                               : "events is NULL; count is %zu",
+                        count);
+    for (size_t i = 0; i < count; i++)
+        if (!events[i]) return NIB_FAIL(NIB_E_ARGUMENT, "events[%zu] is NULL", i);
+    const nib_backend *backend = stream->ctx->backend;
+    if (!backend->wait) return no_events(stream);
+    return backend->wait(stream->ctx->impl, stream->queue, events, count);
+}
+
+nib_status nib_stream_mark(nib_stream *stream, void **event_ret)
+{
+    if (!stream || !event_ret)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "event_ret" : "stream");
+    const nib_backend *backend = stream->ctx->backend;
+    if (backend->mark) return backend->mark(stream->ctx->impl, stream->queue, event_ret);
+    if (!backend->host_memory) return no_events(stream);
+    *event_ret = NULL;
+    return NIB_OK;
 }
 
 /* ---- memory ---- */
@@ -260,6 +307,25 @@ nib_status nib_dequantize(nib_stream *stream, const nib_quant *quant,
                           const nib_mem planes[NIB_PLANES], nib_dtype type, nib_mem y)
 {
     RUN(dequantize, quant, planes, type, y);
+}
+
+nib_status nib_quantize_blocks(nib_stream *stream, nib_block block, int64_t rows, int64_t cols,
+                               nib_dtype type, nib_mem x, nib_mem importance,
+                               nib_nonfinite nonfinite, nib_mem blocks, nib_mem report)
+{
+    RUN(quantize_blocks, block, rows, cols, type, x, importance, nonfinite, blocks, report);
+}
+
+nib_status nib_dequantize_blocks(nib_stream *stream, nib_block block, int64_t rows, int64_t cols,
+                                 nib_mem blocks, nib_dtype type, nib_mem y)
+{
+    RUN(dequantize_blocks, block, rows, cols, blocks, type, y);
+}
+
+nib_status nib_unpack_blocks(nib_stream *stream, nib_block block, int64_t rows, int64_t cols,
+                             nib_mem blocks, const nib_mem planes[NIB_PLANES])
+{
+    RUN(unpack_blocks, block, rows, cols, blocks, planes);
 }
 
 nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_plane plane, nib_mem src,

@@ -68,6 +68,7 @@ static const char *condition_refusal(uint32_t conditions, const nib_request *r)
         {NIB_IF_WARP_GROUP, warp_group && a->cols % a->group == 0,
          "group is not 32, 64, 128 or 256, or cut short"},
         {NIB_IF_ALIGN16, align16, "not aligned to 16 bytes, or cols no multiple of 8"},
+        {NIB_IF_NO_SUMS, a->weights != NIB_W_ROW, "weights that need a sum over the row"},
     };
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         if ((conditions & checks[i].condition) && !checks[i].holds) return checks[i].refusal;
@@ -84,6 +85,7 @@ const char *nib_kernel_refusal(const nib_kernel *k, uint32_t features, const nib
     if (!accepts(k->y_types, a->y_type)) return "type of y";
     if (!accepts(k->scale_types, a->scale_type)) return "type of the scales";
     if (!accepts(k->offsets, a->offset)) return "offset";
+    if (k->blocks && !accepts(k->blocks, a->form.block)) return "block type";
     if (k->max_cols && a->cols > k->max_cols) return "too many columns";
     if (k->matmul.pack != r->pack && r->pack != NIB_PACK_NONE) return "another packing of weights";
     if (r->op == NIB_OP_MATMUL) {

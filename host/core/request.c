@@ -14,27 +14,27 @@ SAME(NIB_O_MIN, NIB_OFFSET_MIN);
 SAME(NIB_N_ERROR, NIB_NONFINITE_ERROR);
 SAME(NIB_N_ZERO, NIB_NONFINITE_ZERO);
 SAME(NIB_N_SATURATE, NIB_NONFINITE_SATURATE);
-_Static_assert(sizeof(nib_args) == 296,
+_Static_assert(sizeof(nib_args) == 320,
                "args.h states the size that every backend passes by value");
 
 static const char *const span_names[NIB_SPANS] = {"x", "codes", "scales", "offsets",
                                                   "y", "out",   "report"};
 
-nib_status nib_check_type(const char *what, nib_dtype type)
+nib_status nib_request_type(const char *what, nib_dtype type)
 {
     if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT, "%s is %d (%s); it must be F32, F16 or BF16", what, (int)type,
                     nib_dtype_name(type));
 }
 
-static nib_status check_nonfinite(nib_nonfinite nonfinite)
+nib_status nib_request_nonfinite(nib_nonfinite nonfinite)
 {
     if (nonfinite >= NIB_NONFINITE_ERROR && nonfinite <= NIB_NONFINITE_SATURATE) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT, "nonfinite is %d; it must be 0 to 2", (int)nonfinite);
 }
 
-nib_status nib_check_mem(const nib_ctx *ctx, const char *name, nib_mem mem, int64_t bytes,
-                         size_t align)
+nib_status nib_request_mem(const nib_ctx *ctx, const char *name, nib_mem mem, int64_t bytes,
+                           size_t align)
 {
     if (!mem.handle)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL; it needs %lld bytes", name, (long long)bytes);
@@ -48,18 +48,17 @@ nib_status nib_check_mem(const nib_ctx *ctx, const char *name, nib_mem mem, int6
     return NIB_OK;
 }
 
-/* Puts `mem` into the request, checked for `bytes` bytes at multiples of `align`. */
-static nib_status put(nib_request *r, const nib_ctx *ctx, int role, nib_mem mem, int64_t bytes,
-                      size_t align)
+nib_status nib_request_put(nib_request *r, const nib_ctx *ctx, int role, const char *name,
+                           nib_mem mem, int64_t bytes, size_t align)
 {
     if (bytes == 0) return NIB_OK;
-    NIB_TRY(nib_check_mem(ctx, span_names[role], mem, bytes, align));
+    NIB_TRY(nib_request_mem(ctx, name, mem, bytes, align));
     mem.bytes = (size_t)bytes;
     r->span[role] = mem;
     return NIB_OK;
 }
 
-int nib_overlap(const nib_ctx *ctx, const nib_mem *a, const nib_mem *b)
+int nib_mem_overlap(const nib_ctx *ctx, const nib_mem *a, const nib_mem *b)
 {
     int host = ctx->backend->host_memory;
     if (!a->handle || !b->handle || (!host && a->handle != b->handle)) return 0;
@@ -68,16 +67,27 @@ int nib_overlap(const nib_ctx *ctx, const nib_mem *a, const nib_mem *b)
     return a0 < b0 + b->bytes && b0 < a0 + a->bytes;
 }
 
-/* No span in the mask `written` may overlap another. */
-static nib_status check_overlap(const nib_request *r, const nib_ctx *ctx, unsigned written)
+static nib_status put(nib_request *r, const nib_ctx *ctx, int role, nib_mem mem, int64_t bytes,
+                      size_t align)
+{
+    return nib_request_put(r, ctx, role, span_names[role], mem, bytes, align);
+}
+
+nib_status nib_request_overlap(const nib_request *r, const nib_ctx *ctx, unsigned written,
+                               const char *const names[NIB_SPANS])
 {
     for (int i = 0; i < NIB_SPANS; i++)
         for (int j = 0; j < NIB_SPANS; j++) {
             if (i == j || !(written >> i & 1)) continue;
-            if (nib_overlap(ctx, &r->span[i], &r->span[j]))
-                return NIB_FAIL(NIB_E_ARGUMENT, "%s overlaps %s", span_names[i], span_names[j]);
+            if (nib_mem_overlap(ctx, &r->span[i], &r->span[j]))
+                return NIB_FAIL(NIB_E_ARGUMENT, "%s overlaps %s", names[i], names[j]);
         }
     return NIB_OK;
+}
+
+static nib_status check_overlap(const nib_request *r, const nib_ctx *ctx, unsigned written)
+{
+    return nib_request_overlap(r, ctx, written, span_names);
 }
 
 static size_t type_bytes(nib_dtype type) { return (size_t)nib_dtype_bits(type) / 8; }
@@ -150,7 +160,7 @@ nib_status nib_request_planes(nib_request *r, const nib_ctx *ctx, const nib_mem 
 static nib_status put_elements(nib_request *r, const nib_ctx *ctx, int role, const char *what,
                                nib_dtype type, nib_mem mem)
 {
-    NIB_TRY(nib_check_type(what, type));
+    NIB_TRY(nib_request_type(what, type));
     if (role == NIB_X) r->args.x_type = (nib_i32)type;
     else r->args.y_type = (nib_i32)type;
     return put(r, ctx, role, mem, elements(&r->args) * (int64_t)type_bytes(type), type_bytes(type));
@@ -169,7 +179,7 @@ nib_status nib_request_ranges(const nib_ctx *ctx, const nib_grid *grid, nib_dtyp
 {
     nib_request r = {.op = NIB_OP_RANGES};
     NIB_TRY(nib_grid_check(grid));
-    NIB_TRY(check_nonfinite(nonfinite));
+    NIB_TRY(nib_request_nonfinite(nonfinite));
     set_grid(&r.args, grid);
     r.args.nonfinite = (nib_i32)nonfinite;
     NIB_TRY(put_elements(&r, ctx, NIB_X, "type", type, x));
@@ -190,7 +200,7 @@ nib_status nib_request_quantize(const nib_ctx *ctx, const nib_quant *quant, nib_
 {
     nib_request r = {.op = NIB_OP_QUANTIZE};
     NIB_TRY(nib_request_quant(&r, quant, 1));
-    NIB_TRY(check_nonfinite(nonfinite));
+    NIB_TRY(nib_request_nonfinite(nonfinite));
     r.args.nonfinite = (nib_i32)nonfinite;
     NIB_TRY(put_elements(&r, ctx, NIB_X, "type", type, x));
     NIB_TRY(nib_request_planes(&r, ctx, planes));

@@ -12,8 +12,12 @@
 #include <string.h>
 
 /* The fatbins, one for each .cu; empty where nibble was built without nvcc. */
-#define NIB_CUDA_MODULES(X)                                                                        \
-    X(quantize) X(ranges) X(dequantize) X(repack) X(convert) X(errors) X(histogram)
+/* clang-format off */
+#define NIB_CUDA_MODULES(X) \
+    X(quantize) X(ranges) X(dequantize) X(repack) X(convert) X(errors) X(histogram) \
+    X(blocks) X(blocks_32) X(blocks_256) \
+    X(acts) X(pack) X(matmul_any) X(matmul_small) X(matmul_tiles)
+/* clang-format on */
 #define X(name)                                                                                    \
     extern const unsigned char nib_blob_##name##_fatbin[];                                         \
     extern const size_t nib_blob_##name##_fatbin_size;
@@ -30,9 +34,30 @@ static const struct {
 #undef X
 };
 
+/* ---- shares of K ---- */
+
+/* So many blocks a tile that all tiles together are `wanted` blocks a unit, each share being at
+ * least `columns` long. More than 16 partial sums cost more than they bring. */
+static int32_t share_out(const nib_args *a, int64_t tiles, int32_t units, int wanted, int columns)
+{
+    int64_t split = (int64_t)units * wanted / tiles, most = a->cols / columns;
+    if (split > most) split = most;
+    return (int32_t)(split > 16 ? 16 : split < 1 ? 1 : split);
+}
+
+static int32_t split_small(const nib_args *a, int64_t tiles, int32_t units)
+{
+    return share_out(a, tiles, units, 4, 512);
+}
+
+static int32_t split_tiles(const nib_args *a, int64_t tiles, int32_t units)
+{
+    return share_out(a, tiles, units, 2, 256);
+}
+
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL2(OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, item2,   \
-                    lanes2, entry2)                                                                \
+#define NIB_KERNEL_OF(types, OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, \
+                      item2, lanes2, entry2)                                                       \
     {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
      .bits = code_bits,                                                                            \
@@ -42,11 +67,36 @@ static const nib_kernel kernels[] = {
      .offsets = NIB_ANY,                                                                           \
      .conditions = needs,                                                                          \
      .max_cols = widest,                                                                           \
+     .blocks = types,                                                                              \
      .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1, 0, 0},                              \
                 {NIB_ITEM_##item2, NULL, entry2, stem, lanes2, 0, 0}}},
+#define NIB_KERNEL2(...) NIB_KERNEL_OF(0, __VA_ARGS__)
 #define NIB_KERNEL(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry)         \
     NIB_KERNEL2(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry, NONE, 0,   \
                 NULL)
+#define NIB_PACKER(row, pack_, lanes_, entry_)                                                     \
+    {.name = row,                                                                                  \
+     .op = NIB_OP_PACK,                                                                            \
+     .bits = NIB_ANY,                                                                              \
+     .x_types = NIB_ANY,                                                                           \
+     .y_types = NIB_ANY,                                                                           \
+     .scale_types = NIB_ANY,                                                                       \
+     .offsets = NIB_ANY,                                                                           \
+     .launch = {{NIB_ITEM_PANEL, NULL, entry_, "pack", lanes_, 0, 0}},                             \
+     .matmul = {.pack = NIB_PACK_##pack_}},
+#define NIB_MATMUL(row, code_bits, x, minima, needs, widest, pack_, form, rows_, cols_, from, to,  \
+                   class, split_, stem, threads_, shared, entry_)                                  \
+    {.name = row,                                                                                  \
+     .op = NIB_OP_MATMUL,                                                                          \
+     .bits = code_bits,                                                                            \
+     .x_types = x,                                                                                 \
+     .y_types = NIB_ANY,                                                                           \
+     .scale_types = NIB_ANY,                                                                       \
+     .offsets = minima,                                                                            \
+     .conditions = needs,                                                                          \
+     .max_cols = widest,                                                                           \
+     .launch = {{NIB_ITEM_TILE, NULL, entry_, stem, threads_, threads_, shared}},                  \
+     .matmul = {NIB_PACK_##pack_, form, rows_, cols_, from, to, NIB_ERROR_##class, split_}},
 #include "cuda_kernels.def"
 };
 
@@ -56,7 +106,11 @@ enum {
     THREADS = 256, /* NIB_THREADS of kernels/cuda/device.cuh */
     BLOCKS_PER_UNIT =
         16, /* more than can be resident, so that a unit never waits for the last block */
+    FREE_SHARED_BYTES = 48 * 1024, /* dynamic shared memory that need not be asked for */
 };
+
+/* What a row may ask of a device: kernels for sm_90a, in files of their own, come before the others. */
+enum { CUDA_SM90 = 1 << 0 };
 
 typedef struct cuda_device {
     const nib_cuda_driver *driver;
@@ -64,7 +118,8 @@ typedef struct cuda_device {
     CUcontext context;
     int primary; /* the context is the retained primary one */
     int units;
-    char label[112]; /* "cuda:0 (NVIDIA H200, sm_90)", for messages */
+    uint32_t features; /* CUDA_SM90 */
+    char label[112];   /* "cuda:0 (NVIDIA H200, sm_90)", for messages */
     atomic_int dead;
     pthread_mutex_t lock; /* of the two below */
     CUmodule modules[MODULE_COUNT];
@@ -229,17 +284,19 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     nib_status status = NIB_OK;
     if (d->driver->cuDeviceGet(&d->device, index) != CUDA_SUCCESS)
         status = NIB_FAIL(NIB_E_NO_DEVICE, "no device %s", info.name);
+    int major = 0;
+    d->driver->cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                                    d->device);
+    d->features = major == 9 ? CUDA_SM90 : 0;
     if (status == NIB_OK) status = open_context(d);
     if (status != NIB_OK) close_device(d);
     else *impl_ret = d;
     return status;
 }
 
-static uint32_t features(void *impl)
-{
-    (void)impl;
-    return 0;
-}
+static void *native(void *impl) { return ((cuda_device *)impl)->context; }
+
+static uint32_t features(void *impl) { return ((cuda_device *)impl)->features; }
 
 /* ---- streams and memory ---- */
 
@@ -309,16 +366,22 @@ static nib_status find_function(cuda_device *d, const nib_kernel *kernel, int l,
                                 CUfunction *function_ret)
 {
     const nib_launch *launch = &kernel->launch[l];
-    CUfunction *slot = &d->functions[kernel - kernels][l];
+    CUfunction *slot = &d->functions[kernel - kernels][l], found = NULL;
+    const char *call = "cuModuleGetFunction";
     pthread_mutex_lock(&d->lock);
     CUresult result = CUDA_SUCCESS;
     for (int m = 0; !*slot && m < MODULE_COUNT; m++)
         if (!strcmp(modules[m].name, launch->module))
-            result = d->driver->cuModuleGetFunction(slot, d->modules[m], launch->entry);
+            result = d->driver->cuModuleGetFunction(&found, d->modules[m], launch->entry);
+    if (found && launch->shared_bytes > FREE_SHARED_BYTES) {
+        call = "cuFuncSetAttribute";
+        result = d->driver->cuFuncSetAttribute(
+            found, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, launch->shared_bytes);
+    }
+    if (found && result == CUDA_SUCCESS) *slot = found;
     *function_ret = *slot;
     pthread_mutex_unlock(&d->lock);
-    return result == CUDA_SUCCESS ? NIB_OK
-                                  : failed(d, result, "cuModuleGetFunction", launch->entry);
+    return result == CUDA_SUCCESS ? NIB_OK : failed(d, result, call, launch->entry);
 }
 
 static nib_status load(void *impl, void *queue, const nib_kernel *kernel)
@@ -338,17 +401,20 @@ static nib_status launch_one(cuda_device *d, void *queue, const nib_kernel *kern
 {
     CUfunction function;
     CUdeviceptr spans[NIB_SPANS];
-    nib_i64 items = nib_item_count(kernel->launch[l].item, &request->args);
+    const nib_launch *row = &kernel->launch[l];
+    nib_i64 items = nib_item_count(row->item, &request->args);
     if (items == 0) return NIB_OK;
     NIB_TRY(find_function(d, kernel, l, &function));
     for (int i = 0; i < NIB_SPANS; i++) spans[i] = address_of(&request->span[i]);
     nib_args args = request->args;
     void *params[] = {spans, &args, &items};
-    int64_t per_block = THREADS / kernel->launch[l].lanes, blocks = nib_ceil_div(items, per_block);
+    int threads = row->threads ? row->threads : THREADS;
+    int64_t per_block = threads / row->lanes, blocks = nib_ceil_div(items, per_block);
     int64_t most = (int64_t)d->units * BLOCKS_PER_UNIT;
+    if (row->item == NIB_ITEM_TILE) most = INT32_MAX; /* a block an item, no strides */
     unsigned grid = (unsigned)(blocks < most ? blocks : most);
-    CUresult result =
-        d->driver->cuLaunchKernel(function, grid, 1, 1, THREADS, 1, 1, 0, queue, params, NULL);
+    CUresult result = d->driver->cuLaunchKernel(function, grid, 1, 1, (unsigned)threads, 1, 1,
+                                                (unsigned)row->shared_bytes, queue, params, NULL);
     if (result == CUDA_SUCCESS) return NIB_OK;
     char what[160];
     snprintf(what, sizeof what, "%s, %lld x %lld, %d bits", kernel->name, (long long)args.rows,
@@ -377,6 +443,7 @@ const nib_backend nib_backend_cuda = {
     .open = open_device,
     .close = close_device,
     .features = features,
+    .native = native,
     .stream_open = stream_open,
     .stream_close = stream_close,
     .sync = sync,

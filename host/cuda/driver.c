@@ -26,7 +26,8 @@ static void load(void)
     const char *path = nib_env_get(NIB_ENV_CUDA_DRIVER);
     void *library = dlopen(path ? path : "libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        snprintf(why, sizeof why, "no NVIDIA driver: %s", dlerror());
+        snprintf(why, sizeof why, "no NVIDIA driver (a GPU needs version 580 or later): %s",
+                 dlerror());
         return;
     }
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {

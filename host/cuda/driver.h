@@ -21,6 +21,7 @@ enum {
     CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+    CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
     CU_STREAM_NON_BLOCKING = 1,
 };
 
@@ -52,6 +53,7 @@ enum {
     X(cuModuleLoadData,          "cuModuleLoadData",             (CUmodule *module, const void *image)) \
     X(cuModuleUnload,            "cuModuleUnload",               (CUmodule module)) \
     X(cuModuleGetFunction,       "cuModuleGetFunction",          (CUfunction *function, CUmodule module, const char *name)) \
+    X(cuFuncSetAttribute,        "cuFuncSetAttribute",           (CUfunction function, int attribute, int value)) \
     X(cuLaunchKernel,            "cuLaunchKernel",               (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
                                                                   unsigned block_x, unsigned block_y, unsigned block_z, \
                                                                   unsigned shared_bytes, CUstream stream, void **params, void **extra))

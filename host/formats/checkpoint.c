@@ -3,6 +3,7 @@
 #include "checkpoint.h"
 
 #include "../core/internal.h"
+#include "gguf.h"
 #include "index.h"
 #include "io.h"
 #include "safetensors.h"
@@ -176,42 +177,57 @@ static nib_status load_index(nib_file *file, const char *name, const nib_input *
 
 /* ---- directories ---- */
 
-/* The file of a directory that leads to its tensors. */
+/* How the file is called that leads to a directory's tensors; the first kind that is there counts,
+ * where it is there once. */
+static const struct {
+    const char *name; /* whole, or an ending */
+    int whole;
+    const char *text;
+} entry_kinds[] = {
+    {"model" INDEX_SUFFIX, 1, ""},
+    {"model" SUFFIX, 1, ""},
+    {INDEX_SUFFIX, 0, "*" INDEX_SUFFIX " files and no model" INDEX_SUFFIX},
+    {SUFFIX, 0, "*" SUFFIX " files and no model" INDEX_SUFFIX " that joins them"},
+    {NIB_GGUF_SUFFIX, 0, NIB_GGUF_SUFFIX " files"},
+};
+enum { ENTRY_KINDS = sizeof entry_kinds / sizeof entry_kinds[0], ENTRY_GGUF = ENTRY_KINDS - 1 };
+
 typedef struct entry_point {
     char name[256];
-    int rank;  /* 4: the usual index, 3: the usual single file, 2: another index, 1: another file */
-    int count; /* how many of that rank */
+    int kind;  /* of entry_kinds; ENTRY_KINDS: none */
+    int count; /* how many of that kind */
 } entry_point;
 
-static int rank_of(const char *name)
+static int kind_of(const char *name)
 {
-    if (!strcmp(name, "model" INDEX_SUFFIX)) return 4;
-    if (!strcmp(name, "model" SUFFIX)) return 3;
-    if (ends_with(name, INDEX_SUFFIX)) return 2;
-    return ends_with(name, SUFFIX);
+    int kind = 0;
+    while (kind < ENTRY_KINDS &&
+           (entry_kinds[kind].whole ? strcmp(name, entry_kinds[kind].name) != 0
+                                    : !ends_with(name, entry_kinds[kind].name)))
+        kind++;
+    return kind == ENTRY_GGUF && nib_gguf_split_number(name) > 1 ? ENTRY_KINDS : kind;
 }
 
 static nib_status find_entry_point(const nib_file *file, entry_point *found_ret)
 {
-    entry_point found = {.rank = 0};
+    entry_point found = {.kind = ENTRY_KINDS};
     nib_io_names names;
     NIB_TRY(nib_io_list(file->directory, file->path, &names));
     for (size_t i = 0; i < names.count; i++) {
-        int rank = rank_of(names.name[i]);
-        if (rank == found.rank) found.count++;
-        if (rank <= found.rank || strlen(names.name[i]) >= sizeof found.name) continue;
-        found.rank = rank;
+        int kind = kind_of(names.name[i]);
+        if (kind == found.kind) found.count++;
+        if (kind >= found.kind || strlen(names.name[i]) >= sizeof found.name) continue;
+        found.kind = kind;
         found.count = 1;
         memcpy(found.name, names.name[i], strlen(names.name[i]) + 1);
     }
     nib_io_names_free(&names);
-    if (found.rank == 0)
-        return NIB_FAIL(NIB_E_MISSING, "holds no .safetensors file; nibble reads safetensors");
-    if (found.rank < 3 && found.count > 1)
-        return NIB_FAIL(NIB_E_FORMAT,
-                        "holds %d *%s files and no model%s; give the path of the one you mean",
-                        found.count, found.rank == 2 ? INDEX_SUFFIX : SUFFIX,
-                        found.rank == 2 ? INDEX_SUFFIX : INDEX_SUFFIX " that joins them");
+    if (found.kind == ENTRY_KINDS)
+        return NIB_FAIL(NIB_E_MISSING,
+                        "holds no .safetensors or .gguf file; those are what nibble reads");
+    if (found.count > 1)
+        return NIB_FAIL(NIB_E_FORMAT, "holds %d %s; give the path of the one you mean", found.count,
+                        entry_kinds[found.kind].text);
     *found_ret = found;
     return NIB_OK;
 }
@@ -251,6 +267,8 @@ static nib_status load_directory(nib_file *file)
 {
     entry_point found;
     NIB_TRY(find_entry_point(file, &found));
+    if (found.kind == ENTRY_GGUF)
+        return nib_gguf_load(file, file->directory, found.name, file->follow_links);
     if (ends_with(found.name, INDEX_SUFFIX))
         return open_index(file, file->directory, found.name, file->follow_links);
     return load_single(file, file->directory, found.name, file->follow_links);
@@ -280,6 +298,7 @@ static nib_status load(nib_file *file, const char *path)
     struct stat st;
     NIB_TRY(copy_text(&file->arena, path, &file->path));
     NIB_TRY(nib_io_stat_at(AT_FDCWD, path, 0, path, &st));
+    if (S_ISREG(st.st_mode) && nib_gguf_is(path)) return nib_gguf_load(file, AT_FDCWD, path, 1);
     if (!S_ISDIR(st.st_mode) && !ends_with(path, ".json")) {
         NIB_TRY(load_single(file, AT_FDCWD, path, 1));
     } else if (!S_ISDIR(st.st_mode)) {
@@ -289,6 +308,7 @@ static nib_status load(nib_file *file, const char *path)
         if (status == NIB_OK) status = load_directory(file);
         if (status != NIB_OK) return nib_fail_prefix(status, "%s: ", path);
     }
+    if (file->format) return NIB_OK; /* its tensors are what they are stored as */
     nib_status status = nib_file_make_logical(file);
     return status == NIB_OK ? NIB_OK : nib_fail_prefix(status, "%s: ", path);
 }

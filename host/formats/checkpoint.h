@@ -11,6 +11,10 @@ typedef struct nib_shard {
     const char *name;
     const char *metadata;
     nib_input input;
+    nib_key *keys; /* of a GGUF file, with their names' table; otherwise NULL */
+    int64_t key_count;
+    nib_names key_names;
+    uint64_t alignment; /* of a GGUF file's data */
 } nib_shard;
 
 /* Everything but the descriptors lies in the arena. */

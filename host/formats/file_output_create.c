@@ -175,9 +175,9 @@ void nib_output_free(nib_output *output)
 }
 
 static nib_status plan_output(nib_output *output, const nib_new_tensor *tensors, int64_t count,
-                              const char *metadata)
+                              const nib_output_options *options)
 {
-    NIB_TRY(nib_output_plan_make(tensors, count, metadata, &output->plan));
+    NIB_TRY(nib_output_plan_make(tensors, count, options, &output->plan));
     if (!output->directory && output->plan.shard_count > 1)
         return NIB_FAIL(NIB_E_ARGUMENT, "%d shards in an output of one file; make it a directory",
                         output->plan.shard_count);
@@ -199,7 +199,7 @@ nib_status nib_output_create(const char *path, const nib_file *input, nib_new_te
     output->resumable = options->identity != NULL;
     output->journal_bytes = options->journal_bytes ? options->journal_bytes : JOURNAL_BYTES;
     output->flushed = nib_output_now();
-    nib_status status = plan_output(output, tensors, count, options->metadata);
+    nib_status status = plan_output(output, tensors, count, options);
     if (status == NIB_OK)
         status = nib_workplace_open(path, input, options->replace, &output->place);
     if (status == NIB_OK) {

@@ -2,6 +2,7 @@
 #include "../core/internal.h"
 #include "checkpoint.h"
 #include "file_output.h"
+#include "gguf.h"
 #include "io.h"
 #include "path.h"
 
@@ -48,7 +49,8 @@ nib_status nib_output_text(nib_output *output, const char *name, const char *tex
 static int is_carried(const nib_file *input, const char *name)
 {
     size_t length = strlen(name);
-    static const char *const endings[] = {NIB_OUTPUT_SUFFIX, NIB_OUTPUT_SUFFIX ".index.json"};
+    static const char *const endings[] = {NIB_OUTPUT_SUFFIX, NIB_OUTPUT_SUFFIX ".index.json",
+                                          NIB_GGUF_SUFFIX};
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         size_t ending = strlen(endings[i]);
         if (length >= ending && !strcmp(name + length - ending, endings[i])) return 0;

@@ -116,9 +116,8 @@ static nib_status skip_escape(nib_json *json)
     return NIB_OK;
 }
 
-/* The length of the UTF-8 sequence at `at`, a byte of 0x80 or more; 0 where it is invalid: cut off,
- * overlong, a surrogate, or above U+10FFFF (Unicode 15, table 3-7). */
-static int utf8_length(const char *at, const char *end)
+/* Unicode 15, table 3-7. */
+int nib_utf8_length(const char *at, const char *end)
 {
     const unsigned char *s = (const unsigned char *)at;
     ptrdiff_t left = end - at;
@@ -148,7 +147,7 @@ nib_status nib_json_string(nib_json *json, nib_json_text *string_ret)
         } else if (c < 0x80) {
             json->at++;
         } else {
-            int length = utf8_length(json->at, json->end);
+            int length = nib_utf8_length(json->at, json->end);
             if (length == 0)
                 return NIB_FAIL(NIB_E_UTF8, "byte %zu of the JSON text is 0x%02x, not UTF-8",
                                 (size_t)(json->at - json->text), c);

@@ -53,6 +53,10 @@ nib_status nib_json_u64(nib_json *json, uint64_t *value_ret);
 /* Any value; containers nest at most 64 deep. */
 nib_status nib_json_skip(nib_json *json);
 
+/* The length of the UTF-8 sequence at `at`, a byte of 0x80 or more; 0 where it is invalid: cut off,
+ * overlong, a surrogate, or above U+10FFFF. */
+int nib_utf8_length(const char *at, const char *end);
+
 /* Decodes a checked string to dst (string.length bytes suffice; no NUL is added) and returns its
  * length. */
 size_t nib_json_decode(nib_json_text string, char *dst);

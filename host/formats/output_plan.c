@@ -2,6 +2,8 @@
 #include "output_plan.h"
 
 #include "../core/internal.h"
+#include "gguf.h"
+#include "gguf_write.h"
 #include "json.h"
 #include "safetensors.h"
 
@@ -10,11 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What sorting needs of a tensor. */
-typedef struct entry {
-    const nib_new_tensor *tensor;
-    nib_planned_tensor *planned;
-} entry;
+typedef nib_output_entry entry;
 
 static int by_name(const void *a, const void *b)
 {
@@ -29,9 +27,29 @@ static int by_place(const void *a, const void *b)
     return left_bits != right_bits ? right_bits - left_bits : strcmp(left->name, right->name);
 }
 
-static nib_status tensor_bytes(const nib_new_tensor *tensor, uint64_t *bytes_ret)
+/* As the caller numbers them. */
+static int by_number(const void *a, const void *b)
 {
+    const nib_new_tensor *left = ((const entry *)a)->tensor, *right = ((const entry *)b)->tensor;
+    if (left->shard != right->shard) return left->shard < right->shard ? -1 : 1;
+    return (left > right) - (left < right);
+}
+
+/* Blocks count as elements of so many bits; a row has only whole ones. */
+static nib_status tensor_bytes(const nib_new_tensor *whole, uint64_t *bytes_ret)
+{
+    nib_new_tensor blocks = *whole;
+    const nib_new_tensor *tensor = whole;
     int64_t bits = nib_dtype_bits(tensor->type);
+    if (whole->blocks && whole->rank > 0 && whole->rank <= NIB_MAX_RANK) {
+        int64_t *row = &blocks.shape[whole->rank - 1];
+        if (*row % whole->blocks->elements)
+            return NIB_FAIL(NIB_E_ROW, "its rows of %lld elements are no whole blocks of %d",
+                            (long long)*row, whole->blocks->elements);
+        *row /= whole->blocks->elements;
+        bits = 8 * (int64_t)whole->blocks->bytes;
+        tensor = &blocks;
+    }
     if (!bits) return NIB_FAIL(NIB_E_DTYPE, "its element type is %d", (int)tensor->type);
     if (tensor->rank < 0 || tensor->rank > NIB_MAX_RANK)
         return NIB_FAIL(NIB_E_RANK, "its rank is %d; at most %d is", tensor->rank, NIB_MAX_RANK);
@@ -143,13 +161,14 @@ static nib_status close_header(nib_text *text, const char *shard)
 }
 
 /* The header of one shard, and the places of its tensors `entries`. */
-static nib_status make_shard(nib_planned_shard *shard, const entry *entries, int64_t count,
-                             const char *metadata)
+static nib_status make_safetensors(nib_planned_shard *shard, const entry *entries, int64_t count,
+                                   const nib_output_options *options, int32_t number)
 {
+    (void)number;
     int64_t data = 0;
     nib_text *text = &shard->header;
     nib_text_add(text, "\0\0\0\0\0\0\0\0{", NIB_HEADER_PREFIX + 1);
-    NIB_TRY(add_metadata(text, metadata));
+    NIB_TRY(add_metadata(text, options->metadata));
     for (int64_t i = 0; i < count; i++) {
         entries[i].planned->offset = (uint64_t)data;
         if (!nib_add(data, (int64_t)entries[i].planned->bytes, &data))
@@ -165,21 +184,38 @@ static nib_status make_shard(nib_planned_shard *shard, const entry *entries, int
     return NIB_OK;
 }
 
-static nib_status make_shards(nib_output_plan *plan, const entry *entries, const char *metadata)
+/* What the two containers do each in its own way. */
+typedef struct container {
+    const char *suffix;
+    int (*order)(const void *a, const void *b);
+    int indexed;
+    nib_status (*make)(nib_planned_shard *shard, const entry *entries, int64_t count,
+                       const nib_output_options *options, int32_t number);
+} container;
+
+static const container containers[] = {
+    [NIB_SAFETENSORS] = {NIB_OUTPUT_SUFFIX, by_place, 1, make_safetensors},
+    [NIB_GGUF] = {NIB_GGUF_SUFFIX, by_number, 0, nib_gguf_plan_shard},
+};
+enum { CONTAINERS = sizeof containers / sizeof containers[0] };
+
+static nib_status make_shards(nib_output_plan *plan, const entry *entries,
+                              const nib_output_options *options)
 {
+    const container *files = &containers[options->container];
     int64_t at = 0;
     for (int32_t i = 0; i < plan->shard_count; i++) {
         nib_planned_shard *shard = &plan->shards[i];
         if (plan->shard_count == 1)
-            snprintf(shard->name, sizeof shard->name, "model" NIB_OUTPUT_SUFFIX);
+            snprintf(shard->name, sizeof shard->name, "model%s", files->suffix);
         else
-            snprintf(shard->name, sizeof shard->name, "model-%05d-of-%05d" NIB_OUTPUT_SUFFIX, i + 1,
-                     plan->shard_count);
+            snprintf(shard->name, sizeof shard->name, "model-%05d-of-%05d%s", i + 1,
+                     plan->shard_count, files->suffix);
         int64_t first = at;
         while (at < plan->count && entries[at].tensor->shard == i) at++;
         if (at == first && plan->count)
             return NIB_FAIL(NIB_E_ARGUMENT, "shard %d of %d has no tensor", i, plan->shard_count);
-        NIB_TRY(make_shard(shard, entries + first, at - first, metadata));
+        NIB_TRY(files->make(shard, entries + first, at - first, options, i));
         if (__builtin_add_overflow(plan->bytes, shard->bytes, &plan->bytes))
             return NIB_FAIL(NIB_E_OVERFLOW, "the size of the output overflows");
     }
@@ -205,19 +241,21 @@ static nib_status make_index(nib_output_plan *plan, const entry *entries)
 }
 
 static nib_status make_texts(nib_output_plan *plan, const nib_new_tensor *tensors, entry *entries,
-                             const char *metadata)
+                             const nib_output_options *options)
 {
+    const container *files = &containers[options->container];
     for (int64_t i = 0; i < plan->count; i++) entries[i] = (entry){&tensors[i], &plan->tensors[i]};
-    qsort(entries, (size_t)plan->count, sizeof *entries, by_place);
-    NIB_TRY(make_shards(plan, entries, metadata));
+    qsort(entries, (size_t)plan->count, sizeof *entries, files->order);
+    NIB_TRY(make_shards(plan, entries, options));
     qsort(entries, (size_t)plan->count, sizeof *entries, by_name);
     for (int64_t i = 1; i < plan->count; i++)
         if (!strcmp(entries[i - 1].tensor->name, entries[i].tensor->name))
             return NIB_FAIL(NIB_E_DUP, "two tensors are named \"%.200s\"", entries[i].tensor->name);
-    return plan->shard_count > 1 ? make_index(plan, entries) : NIB_OK;
+    return plan->shard_count > 1 && files->indexed ? make_index(plan, entries) : NIB_OK;
 }
 
-static nib_status make(nib_output_plan *plan, const nib_new_tensor *tensors, const char *metadata)
+static nib_status make(nib_output_plan *plan, const nib_new_tensor *tensors,
+                       const nib_output_options *options)
 {
     size_t count = (size_t)plan->count;
     plan->tensors = calloc(count + 1, sizeof *plan->tensors);
@@ -226,20 +264,23 @@ static nib_status make(nib_output_plan *plan, const nib_new_tensor *tensors, con
     plan->shards = calloc((size_t)plan->shard_count, sizeof *plan->shards);
     entry *entries = calloc(count + 1, sizeof *entries);
     nib_status status = plan->shards && entries
-                            ? make_texts(plan, tensors, entries, metadata)
+                            ? make_texts(plan, tensors, entries, options)
                             : NIB_FAIL(NIB_E_MEMORY, "no memory to plan %zu tensors", count);
     free(entries);
     return status;
 }
 
-nib_status nib_output_plan_make(const nib_new_tensor *tensors, int64_t count, const char *metadata,
-                                nib_output_plan *plan_ret)
+nib_status nib_output_plan_make(const nib_new_tensor *tensors, int64_t count,
+                                const nib_output_options *options, nib_output_plan *plan_ret)
 {
+    if ((unsigned)options->container >= CONTAINERS)
+        return NIB_FAIL(NIB_E_ARGUMENT, "container is %d; it must be below %d",
+                        (int)options->container, CONTAINERS);
     if (count < 0 || count >= INT32_MAX || (count && !tensors))
         return NIB_FAIL(NIB_E_ARGUMENT, "%lld tensors, given %s", (long long)count,
                         tensors ? "as an array" : "as NULL");
     nib_output_plan plan = {.count = count};
-    nib_status status = make(&plan, tensors, metadata);
+    nib_status status = make(&plan, tensors, options);
     if (status == NIB_OK) *plan_ret = plan;
     else nib_output_plan_free(&plan);
     return status;

@@ -1,9 +1,9 @@
-/* output_plan.h - which bytes an output of safetensors files consists of: file names, headers,
- * index, and the place of every tensor; all known before the first weight is read.
+/* output_plan.h - which bytes an output's files consist of: their names, headers, index, and the place
+ * of every tensor; all known before the first weight is read. (GGUF's header: gguf_write.h.)
  *
- *     shard:  8 bytes N | N bytes of JSON, padded with spaces | data
+ *     safetensors:  8 bytes N | N bytes of JSON, padded with spaces | data
  *
- * Data are laid out as the reference writer does it, by descending element size and then by name,
+ * Its data are laid out as the reference writer does it, by descending element size and then by name,
  * without holes, so that every element is aligned. They begin at a multiple of 4096, for direct
  * writes. The texts are canonical: one plan, one sequence of bytes. */
 #ifndef NIB_FORMATS_OUTPUT_PLAN_H
@@ -38,11 +38,17 @@ typedef struct nib_output_plan {
     uint64_t bytes; /* of all files */
 } nib_output_plan;
 
-/* `metadata` as in nib_output_options; "format":"pt" is added where it says no format, as
- * transformers refuses files without. E_ARGUMENT, E_NAME, E_DUP, E_DTYPE, E_RANK, E_SHAPE,
- * E_OVERFLOW, E_HEADER_BIG, E_META, E_MEMORY. */
-nib_status nib_output_plan_make(const nib_new_tensor *tensors, int64_t count, const char *metadata,
-                                nib_output_plan *plan_ret);
+/* What sorting and headers need of a tensor. */
+typedef struct nib_output_entry {
+    const nib_new_tensor *tensor;
+    nib_planned_tensor *planned;
+} nib_output_entry;
+
+/* Of the options container, metadata and keys count. In safetensors "format":"pt" is added where the
+ * metadata say no format, as transformers refuses files without. E_ARGUMENT, E_NAME, E_DUP, E_DTYPE,
+ * E_RANK, E_SHAPE, E_ROW, E_OVERFLOW, E_HEADER_BIG, E_META, E_MEMORY. */
+nib_status nib_output_plan_make(const nib_new_tensor *tensors, int64_t count,
+                                const nib_output_options *options, nib_output_plan *plan_ret);
 /* A zeroed plan is fine. */
 void nib_output_plan_free(nib_output_plan *plan);
 

@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "apart.h"
+#include "gguf.h"
 #include "io.h"
 #include "output_plan.h"
 #include "path.h"
@@ -74,6 +75,17 @@ nib_status nib_workplace_remove(nib_workplace *place)
 
 /* ---- the final name ---- */
 
+static int is_checkpoint_file(const char *name)
+{
+    static const char *const endings[] = {NIB_OUTPUT_SUFFIX, NIB_GGUF_SUFFIX};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        size_t ending = strlen(endings[i]);
+        if (length > ending && !strcmp(name + length - ending, endings[i])) return 1;
+    }
+    return 0;
+}
+
 /* A directory that --force may delete: flat, and empty or a checkpoint. */
 static nib_status check_directory(const nib_workplace *place, int fd)
 {
@@ -83,8 +95,7 @@ static nib_status check_directory(const nib_workplace *place, int fd)
     int checkpoint = names.count == 0;
     for (size_t i = 0; i < names.count && status == NIB_OK; i++) {
         const char *name = names.name[i];
-        size_t length = strlen(name), suffix = strlen(NIB_OUTPUT_SUFFIX);
-        checkpoint |= length > suffix && !strcmp(name + length - suffix, NIB_OUTPUT_SUFFIX);
+        checkpoint |= is_checkpoint_file(name);
         struct stat st;
         status = nib_io_stat_at(fd, name, AT_SYMLINK_NOFOLLOW, place->path, &st);
         if (status == NIB_OK && S_ISDIR(st.st_mode))
@@ -95,10 +106,11 @@ static nib_status check_directory(const nib_workplace *place, int fd)
     }
     nib_io_names_free(&names);
     if (status != NIB_OK || checkpoint) return status;
-    return NIB_FAIL(NIB_E_EXISTS,
-                    "%s is a directory without a .safetensors file, so it is not replaced; remove "
-                    "it yourself",
-                    place->path);
+    return NIB_FAIL(
+        NIB_E_EXISTS,
+        "%s is a directory without a .safetensors or .gguf file, so it is not replaced; remove "
+        "it yourself",
+        place->path);
 }
 
 /* What stands under the final name may be replaced, or is not there: *found_ret. */

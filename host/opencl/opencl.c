@@ -21,21 +21,40 @@ enum { GROUP = 0 }; /* nib_launch.lanes */
     }
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL(OP, name_, module, bits_, conditions_, first, second)                           \
-    {.name = name_,                                                                                \
+#define ROW(OP, row, code_bits, needs, ...)                                                        \
+    {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
-     .bits = BITS_##bits_,                                                                         \
+     .bits = code_bits,                                                                            \
      .x_types = NIB_ANY,                                                                           \
      .y_types = NIB_ANY,                                                                           \
      .scale_types = NIB_ANY,                                                                       \
      .offsets = NIB_ANY,                                                                           \
-     .conditions = conditions_,                                                                    \
-     .launch = {first, second}},
+     .conditions = needs,                                                                          \
+     __VA_ARGS__},
+#define NIB_KERNEL(OP, row, module, bits, needs, first, second)                                    \
+    ROW(OP, row, BITS_##bits, needs, .launch = {first, second})
+#define NIB_PACKER(row, module, pack_, first)                                                      \
+    ROW(PACK, row, BITS_CODES, 0, .launch = {first}, .matmul = {.pack = NIB_PACK_##pack_})
+#define NIB_MATMUL(row, module, needs, pack_, form, tile_m_, tile_n_, from, to, class, first)      \
+    ROW(MATMUL, row, BITS_CODES, needs, .launch = {first},                                         \
+        .matmul = {.pack = NIB_PACK_##pack_,                                                       \
+                   .x_form = NIB_T_##form,                                                         \
+                   .tile_m = tile_m_,                                                              \
+                   .tile_n = tile_n_,                                                              \
+                   .from_m = from,                                                                 \
+                   .to_m = to,                                                                     \
+                   .error_class = NIB_ERROR_##class})
+#define NIB_KERNEL_OF(ID, row, module, needs, first, second)                                       \
+    ROW(QUANTIZE_BLOCKS, row, NIB_ANY, needs, .blocks = NIB_BIT(NIB_BLOCK_##ID),                   \
+        .launch = {first, second})
 #include "opencl_kernels.def"
 };
 
 static const nib_opencl_module modules[] = {
-#define NIB_KERNEL(OP, name, module, bits, conditions, first, second) NIB_MODULE_##module,
+#define NIB_KERNEL(OP, name, module, ...) NIB_MODULE_##module,
+#define NIB_PACKER(name, module, ...) NIB_MODULE_##module,
+#define NIB_MATMUL(name, module, ...) NIB_MODULE_##module,
+#define NIB_KERNEL_OF(ID, name, module, ...) NIB_MODULE_##module,
 #include "opencl_kernels.def"
 };
 
@@ -78,20 +97,44 @@ static nib_status describe(int index, nib_device_info *info)
     return NIB_OK;
 }
 
+/* The caller's cl_context, retained. */
+static nib_status borrow_context(const nib_opencl_device *device, cl_context given,
+                                 cl_context *context_ret)
+{
+    cl_device_id ids[64];
+    size_t bytes = 0, holds = 0;
+    cl_int error = nib_cl.clGetContextInfo(given, CL_CONTEXT_DEVICES, sizeof ids, ids, &bytes);
+    for (size_t i = 0; error == CL_SUCCESS && i < bytes / sizeof ids[0]; i++)
+        holds |= ids[i] == device->id;
+    if (!holds)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.native is no cl_context that holds %s (%s)",
+                        device->info.name, device->info.model);
+    error = nib_cl.clRetainContext(given);
+    if (error != CL_SUCCESS) return nib_opencl_fail(device, "clRetainContext", error, "%s", "");
+    *context_ret = given;
+    return NIB_OK;
+}
+
+static nib_status make_context(const nib_opencl_device *device, cl_context *context_ret)
+{
+    cl_int error;
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                                (cl_context_properties)device->platform, 0};
+    *context_ret = nib_cl.clCreateContext(properties, 1, &device->id, NULL, NULL, &error);
+    return error == CL_SUCCESS
+               ? NIB_OK
+               : nib_opencl_fail(device, "clCreateContext", error, "%s", device->info.model);
+}
+
 static nib_status open_device(int index, const nib_options *options, void **impl_ret)
 {
-    (void)options;
     int devices;
-    cl_int error;
     nib_opencl *cl = calloc(1, sizeof *cl);
     if (!cl) return NIB_FAIL(NIB_E_MEMORY, "no memory for a context (%zu bytes)", sizeof *cl);
     cl->device = &nib_opencl_devices(&devices, NULL)[index];
-    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
-                                                (cl_context_properties)cl->device->platform, 0};
-    cl->context = nib_cl.clCreateContext(properties, 1, &cl->device->id, NULL, NULL, &error);
-    if (error != CL_SUCCESS) {
-        nib_status status =
-            nib_opencl_fail(cl->device, "clCreateContext", error, "%s", cl->device->info.model);
+    nib_status status = options->native ? borrow_context(cl->device, options->native, &cl->context)
+                                        : make_context(cl->device, &cl->context);
+    if (status != NIB_OK) {
         free(cl);
         return status;
     }
@@ -110,6 +153,8 @@ static void close_device(void *impl)
     pthread_mutex_destroy(&cl->mutex);
     free(cl);
 }
+
+static void *native(void *impl) { return ((nib_opencl *)impl)->context; }
 
 static uint32_t features(void *impl)
 {
@@ -130,10 +175,30 @@ nib_status nib_opencl_program(nib_opencl *cl, nib_opencl_module module, cl_progr
 
 /* ---- streams ---- */
 
+/* A queue of the caller's: of the context and the device, and in order, as launches rely on. */
+static nib_status check_queue(const nib_opencl *cl, cl_command_queue queue)
+{
+    cl_context context = NULL;
+    cl_device_id device = NULL;
+    cl_command_queue_properties properties = 0;
+    nib_cl.clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL);
+    nib_cl.clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
+    nib_cl.clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (context != cl->context || device != cl->device->id)
+        return NIB_FAIL(NIB_E_ARGUMENT,
+                        "the queue is not of %s and its cl_context; open the device with "
+                        "nib_options.native",
+                        cl->device->info.name);
+    if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        return NIB_FAIL(NIB_E_ARGUMENT, "the queue is out of order; nibble needs an in-order one");
+    return NIB_OK;
+}
+
 static nib_status stream_open(void *impl, void *native, void **queue_ret)
 {
     nib_opencl *cl = impl;
     cl_int error = CL_SUCCESS;
+    if (native) NIB_TRY(check_queue(cl, native));
     stream *s = calloc(1, sizeof *s);
     if (!s) return NIB_FAIL(NIB_E_MEMORY, "no memory for a stream (%zu bytes)", sizeof *s);
     s->queue = native;
@@ -166,6 +231,30 @@ static nib_status sync(void *impl, void *queue)
     return error == CL_SUCCESS
                ? NIB_OK
                : nib_opencl_fail(((nib_opencl *)impl)->device, "clFinish", error, "%s", "");
+}
+
+static nib_status wait_for(void *impl, void *queue, void *const *events, size_t count)
+{
+    cl_int error = nib_cl.clEnqueueBarrierWithWaitList(((stream *)queue)->queue, (cl_uint)count,
+                                                       (const cl_event *)events, NULL);
+    if (error == CL_INVALID_EVENT_WAIT_LIST || error == CL_INVALID_CONTEXT)
+        return NIB_FAIL(NIB_E_ARGUMENT, "events holds no cl_event of the stream's cl_context");
+    return error == CL_SUCCESS ? NIB_OK
+                               : nib_opencl_fail(((nib_opencl *)impl)->device,
+                                                 "clEnqueueBarrierWithWaitList", error, "%s", "");
+}
+
+static nib_status mark(void *impl, void *queue, void **event_ret)
+{
+    cl_event event;
+    cl_command_queue q = ((stream *)queue)->queue;
+    cl_int error = nib_cl.clEnqueueMarkerWithWaitList(q, 0, NULL, &event);
+    if (error != CL_SUCCESS)
+        return nib_opencl_fail(((nib_opencl *)impl)->device, "clEnqueueMarkerWithWaitList", error,
+                               "%s", "");
+    nib_cl.clFlush(q); /* so that other queues can wait for it */
+    *event_ret = event;
+    return NIB_OK;
 }
 
 /* ---- memory ---- */
@@ -317,9 +406,13 @@ const nib_backend nib_backend_opencl = {
     .open = open_device,
     .close = close_device,
     .features = features,
+    .takes_native = 1,
+    .native = native,
     .stream_open = stream_open,
     .stream_close = stream_close,
     .sync = sync,
+    .wait = wait_for,
+    .mark = mark,
     .alloc = alloc,
     .free = free_memory,
     .upload = upload,

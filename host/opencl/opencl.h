@@ -19,10 +19,13 @@
     X(clGetDeviceIDs)                                                                              \
     X(clGetDeviceInfo)                                                                             \
     X(clCreateContext)                                                                             \
+    X(clRetainContext)                                                                             \
     X(clReleaseContext)                                                                            \
+    X(clGetContextInfo)                                                                            \
     X(clCreateCommandQueue)                                                                        \
     X(clRetainCommandQueue)                                                                        \
     X(clReleaseCommandQueue)                                                                       \
+    X(clGetCommandQueueInfo)                                                                       \
     X(clCreateBuffer)                                                                              \
     X(clReleaseMemObject)                                                                          \
     X(clEnqueueReadBuffer)                                                                         \
@@ -38,6 +41,8 @@
     X(clGetKernelWorkGroupInfo)                                                                    \
     X(clSetKernelArg)                                                                              \
     X(clEnqueueNDRangeKernel)                                                                      \
+    X(clEnqueueBarrierWithWaitList)                                                                \
+    X(clEnqueueMarkerWithWaitList)                                                                 \
     X(clFlush)                                                                                     \
     X(clFinish)
 
@@ -70,7 +75,7 @@ typedef struct nib_opencl_device {
     cl_platform_id platform;
     cl_device_id id;
     nib_device_info info;  /* but quantizes and note */
-    const char *options;   /* of every build */
+    char options[128];     /* of every build */
     uint64_t max_alloc;    /* bytes of the largest buffer */
     char identity[1024];   /* everything that tells one compiler and device from another */
     pthread_mutex_t mutex; /* guards what follows */

@@ -35,16 +35,27 @@ typedef struct comparison {
 
 static int is_float(const nib_tensor *t)
 {
-    return t->quantized == 1 ||
+    return t->quantized == 1 || t->quantized == 3 ||
            (!t->quantized && (t->type == NIB_F32 || t->type == NIB_F16 || t->type == NIB_BF16));
+}
+
+/* GGUF files leave out outermost dimensions of 1. */
+static int same_shape(const nib_tensor *x, const nib_tensor *y)
+{
+    int32_t rank = x->rank > y->rank ? x->rank : y->rank;
+    for (int32_t i = 1; i <= rank; i++)
+        if ((i <= x->rank ? x->shape[x->rank - i] : 1) !=
+            (i <= y->rank ? y->shape[y->rank - i] : 1))
+            return 0;
+    return 1;
 }
 
 /* Why two tensors cannot be measured, or NULL. */
 static const char *unmeasurable(const nib_tensor *x, const nib_tensor *y)
 {
     if (!y) return "only in A";
-    if (x->rank != y->rank || memcmp(x->shape, y->shape, (size_t)x->rank * sizeof *x->shape))
-        return "shapes differ";
+    if (!same_shape(x, y)) return "shapes differ";
+    if (x->blocks && x->blocks == y->blocks) return NULL;
     if (x->quantized == 2 || y->quantized == 2)
         return "quantized in a way that nibble does not decode";
     if (x->type != y->type && (!is_float(x) || !is_float(y))) return "types differ";
@@ -66,8 +77,8 @@ static pair make_pair(const nib_tensor *x, const nib_tensor *y, int64_t tile_byt
     p.rows = 1;
     p.cols = x->rank ? x->shape[x->rank - 1] : 1;
     for (int32_t i = 0; i + 1 < x->rank; i++) p.rows *= x->shape[i];
-    int64_t multiple = x->quantized ? nib_tile_multiple(&x->quant) : 1,
-            other = y->quantized ? nib_tile_multiple(&y->quant) : 1;
+    int64_t multiple = x->quantized == 1 ? nib_tile_multiple(&x->quant) : 1,
+            other = y->quantized == 1 ? nib_tile_multiple(&y->quant) : 1;
     if (other > multiple) multiple = other;
     int64_t rows = p.cols ? tile_bytes / (4 * p.cols) / multiple * multiple : p.rows;
     p.tile_rows = rows < multiple ? multiple : rows;
@@ -89,29 +100,33 @@ static nib_status measure_bytes(comparison *c, int lane, const pair *p, int64_t 
     return NIB_OK;
 }
 
+/* Of plain elements or blocks. */
+static int64_t row_bytes(const nib_tensor *t, int64_t cols)
+{
+    return t->blocks ? cols / t->blocks->elements * t->blocks->bytes
+                     : cols * nib_dtype_bits(t->type) / 8;
+}
+
 /* What a tile of one side needs. */
 static nib_status side_need(const nib_tensor *t, int64_t rows, int64_t cols,
                             size_t bytes[NIB_STAGE_BUFFERS])
 {
-    size_t x = (size_t)(rows * cols) * (size_t)nib_dtype_bits(t->type) / 8,
-           y = (size_t)(rows * cols) * 4;
-    if (t->quantized) {
-        if (bytes[NIB_STAGE_Y] < y) bytes[NIB_STAGE_Y] = y;
-        return nib_tile_need(&t->quant, rows, bytes);
-    }
+    size_t x = (size_t)(rows * row_bytes(t, cols)), y = (size_t)(rows * cols) * 4;
+    if (t->quantized && bytes[NIB_STAGE_Y] < y) bytes[NIB_STAGE_Y] = y;
+    if (t->quantized == 1) return nib_tile_need(&t->quant, rows, bytes);
     if (bytes[NIB_STAGE_X] < x) bytes[NIB_STAGE_X] = x;
     return NIB_OK;
 }
 
-/* Loads rows of a tensor; afterwards its elements, or its planes, are on the device. */
+/* Loads rows of a tensor; afterwards its elements, planes or blocks are on the device. */
 static nib_status load(nib_stage *stage, const nib_file *file, const nib_tensor *t, int64_t first,
                        int64_t rows, int64_t cols)
 {
-    if (t->quantized) return nib_stage_load_planes(stage, file, t, first, rows);
-    uint64_t row_bytes = (uint64_t)cols * (uint64_t)nib_dtype_bits(t->type) / 8;
-    size_t bytes = (size_t)((uint64_t)rows * row_bytes);
+    if (t->quantized == 1) return nib_stage_load_planes(stage, file, t, first, rows);
+    int64_t row = row_bytes(t, cols);
+    size_t bytes = (size_t)(rows * row);
     NIB_TRY(nib_stage_read(stage, file, t->span[0].shard,
-                           t->span[0].offset + (uint64_t)first * row_bytes, NIB_STAGE_X, bytes));
+                           t->span[0].offset + (uint64_t)(first * row), NIB_STAGE_X, bytes));
     return nib_stage_up(stage, NIB_STAGE_X, bytes);
 }
 
@@ -120,33 +135,45 @@ static void planes_of(const nib_stage *stage, nib_mem planes[NIB_PLANES])
     for (int p = 0; p < NIB_PLANES; p++) planes[p] = stage->device[NIB_STAGE_CODES + p];
 }
 
+/* The loaded rows as plain elements. */
+static nib_status decode(nib_stage *stage, const nib_tensor *t, int64_t rows, int64_t cols,
+                         nib_dtype *type_ret, nib_mem *elements_ret)
+{
+    nib_mem planes[NIB_PLANES];
+    *type_ret = t->quantized ? NIB_F32 : t->type;
+    *elements_ret = stage->device[t->quantized ? NIB_STAGE_Y : NIB_STAGE_X];
+    if (!t->quantized) return NIB_OK;
+    if (t->blocks)
+        return nib_dequantize_blocks(stage->stream, (nib_block)t->blocks->number, rows, cols,
+                                     stage->device[NIB_STAGE_X], NIB_F32, *elements_ret);
+    nib_quant quant = nib_tile_kernel_quant(&t->quant, rows);
+    planes_of(stage, planes);
+    return nib_dequantize(stage->stream, &quant, planes, NIB_F32, *elements_ret);
+}
+
 static nib_status measure(comparison *c, int lane, const pair *p, int64_t first, int64_t rows,
                           nib_error_block *blocks)
 {
     nib_stage *x = &c->x[lane], *y = &c->y[lane];
     nib_mem planes[NIB_PLANES];
-    nib_dtype type = p->x->type;
+    nib_dtype type;
     int64_t count;
     NIB_TRY(nib_error_blocks(rows, p->cols, p->cols, &count));
     NIB_TRY(load(x, c->a, p->x, first, rows, p->cols));
     NIB_TRY(load(y, c->b, p->y, first, rows, p->cols));
-    nib_mem elements = x->device[NIB_STAGE_X]; /* where the read has put them */
-    if (p->x->quantized) {
-        nib_quant quant = nib_tile_kernel_quant(&p->x->quant, rows);
-        planes_of(x, planes);
-        type = NIB_F32;
-        elements = x->device[NIB_STAGE_Y];
-        NIB_TRY(nib_dequantize(x->stream, &quant, planes, type, elements));
-    }
+    nib_dtype y_type;
+    nib_mem x_elements, y_elements, out = y->device[NIB_STAGE_BLOCKS];
+    NIB_TRY(decode(x, p->x, rows, p->cols, &type, &x_elements));
     NIB_TRY(nib_sync(x->stream)); /* the two sides have streams of their own */
-    nib_mem out = y->device[NIB_STAGE_BLOCKS];
-    if (p->y->quantized) {
+    if (p->y->quantized == 1) {
         nib_quant quant = nib_tile_kernel_quant(&p->y->quant, rows);
         planes_of(y, planes);
-        NIB_TRY(nib_errors(y->stream, &quant, type, elements, planes, p->cols, out));
-    } else
-        NIB_TRY(nib_errors_plain(y->stream, rows, p->cols, type, elements, p->y->type,
-                                 y->device[NIB_STAGE_X], p->cols, out));
+        NIB_TRY(nib_errors(y->stream, &quant, type, x_elements, planes, p->cols, out));
+    } else {
+        NIB_TRY(decode(y, p->y, rows, p->cols, &y_type, &y_elements));
+        NIB_TRY(nib_errors_plain(y->stream, rows, p->cols, type, x_elements, y_type, y_elements,
+                                 p->cols, out));
+    }
     NIB_TRY(nib_stage_down(y, NIB_STAGE_BLOCKS, (size_t)count * sizeof *blocks));
     NIB_TRY(nib_sync(y->stream));
     memcpy(blocks, y->data[NIB_STAGE_BLOCKS], (size_t)count * sizeof *blocks);
@@ -278,7 +305,7 @@ nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_optio
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", !a ? "a" : !b ? "b" : "each");
     comparison c = {
         .a = a, .b = b, .options = options, .each = each, .user = user, .count = nib_file_count(a)};
-    const nib_options device_options = {sizeof device_options, 1};
+    const nib_options device_options = {sizeof device_options, 1, NULL};
     NIB_TRY(
         nib_open(options && options->device ? options->device : "auto", &device_options, &c.ctx));
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "../formats/format.h"
+#include "../formats/gguf_write.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,18 +16,24 @@ static uint64_t tensor_bytes(nib_dtype type, int32_t rank, const int64_t *shape)
     return (count * (uint64_t)nib_dtype_bits(type) + 7) / 8;
 }
 
-/* Adds an output tensor; takes the name. */
-static int64_t add_tensor(nib_job *job, char *name, nib_dtype type, int32_t rank,
-                          const int64_t *shape, int32_t shard)
+int64_t nib_job_add_tensor(nib_job *job, char *name, nib_dtype type, const nib_stored_type *blocks,
+                           int32_t rank, const int64_t *shape, int32_t shard)
 {
     nib_new_tensor *t = &job->tensors[job->tensor_count];
-    *t = (nib_new_tensor){.name = name, .type = type, .rank = rank, .shard = shard};
+    *t = (nib_new_tensor){
+        .name = name, .type = type, .blocks = blocks, .rank = rank, .shard = shard};
     memcpy(t->shape, shape, (size_t)rank * sizeof *shape);
     job->names[job->tensor_count] = name;
     return job->tensor_count++;
 }
 
-static nib_unit *add_unit(nib_job *job, nib_work work, int64_t decision)
+static int64_t add_tensor(nib_job *job, char *name, nib_dtype type, int32_t rank,
+                          const int64_t *shape, int32_t shard)
+{
+    return nib_job_add_tensor(job, name, type, NULL, rank, shape, shard);
+}
+
+nib_unit *nib_job_add_unit(nib_job *job, nib_work work, int64_t decision)
 {
     nib_unit *u = &job->units[job->unit_count++];
     *u = (nib_unit){.work = work, .decision = decision, .out = {-1, -1, -1}, .constant = -1};
@@ -40,11 +47,31 @@ static int64_t matrix_rows(const nib_tensor *t)
     return rows;
 }
 
+nib_unit *nib_job_add_recode(nib_job *job, int64_t decision, const nib_stored_type *from,
+                             const nib_stored_type *to)
+{
+    const nib_tensor *t = job->decisions[decision].tensor;
+    nib_unit *u = nib_job_add_unit(job, NIB_WORK_RECODE, decision);
+    u->source = t->span[0];
+    u->rows = matrix_rows(t);
+    u->cols = t->rank ? t->shape[t->rank - 1] : 1;
+    u->row_bytes = u->rows ? (int64_t)u->source.bytes / u->rows : 0;
+    u->from = from;
+    u->to = to;
+    return u;
+}
+
+int nib_decision_changes(const nib_decision *d)
+{
+    if (d->stored) return d->stored != nib_stored_type_of(d->tensor->type, d->tensor->blocks);
+    return d->scheme || d->type != NIB_DTYPE_NONE;
+}
+
 static nib_status copy_raw(nib_job *job, const nib_raw_tensor *raw, int64_t decision)
 {
     char *name = strdup(raw->name);
     if (!name) return NIB_FAIL(NIB_E_MEMORY, "no memory for a name");
-    nib_unit *u = add_unit(job, NIB_WORK_COPY, decision);
+    nib_unit *u = nib_job_add_unit(job, NIB_WORK_COPY, decision);
     u->out[0] = add_tensor(job, name, raw->type, raw->rank, raw->shape, raw->span.shard);
     u->source = raw->span;
     u->rows = (int64_t)raw->span.bytes;
@@ -59,7 +86,7 @@ static nib_status quantize_unit(nib_job *job, int64_t decision)
     nib_format_plane planes[NIB_FORMAT_PLANES];
     int count;
     NIB_TRY(nib_format_compressed_tensors.planes(d->tensor, &d->quant, planes, &count));
-    nib_unit *u = add_unit(job, NIB_WORK_QUANTIZE, decision);
+    nib_unit *u = nib_job_add_unit(job, NIB_WORK_QUANTIZE, decision);
     u->source = d->tensor->span[0];
     u->rows = matrix_rows(d->tensor);
     u->row_bytes = u->rows ? (int64_t)u->source.bytes / u->rows : 0;
@@ -84,10 +111,15 @@ static nib_status dequantize_unit(nib_job *job, int64_t decision)
     const nib_tensor *t = d->tensor;
     char *name = strdup(t->name);
     if (!name) return NIB_FAIL(NIB_E_MEMORY, "no memory for a name");
-    nib_unit *u = add_unit(job, NIB_WORK_DEQUANTIZE, decision);
-    u->source = t->span[NIB_PLANE_CODES];
-    u->rows = matrix_rows(t);
-    u->row_bytes = u->rows ? (int64_t)u->source.bytes / u->rows : 0;
+    nib_unit *u;
+    if (t->blocks) {
+        u = nib_job_add_recode(job, decision, t->blocks, nib_stored_type_of(d->type, NULL));
+    } else {
+        u = nib_job_add_unit(job, NIB_WORK_DEQUANTIZE, decision);
+        u->source = t->span[NIB_PLANE_CODES];
+        u->rows = matrix_rows(t);
+        u->row_bytes = u->rows ? (int64_t)u->source.bytes / u->rows : 0;
+    }
     u->out[0] = add_tensor(job, name, d->type, t->rank, t->shape, u->source.shard);
     d->output_bytes = tensor_bytes(d->type, t->rank, t->shape);
     return NIB_OK;
@@ -112,7 +144,8 @@ static void sum(nib_job *job)
         int64_t rows = matrix_rows(d->tensor),
                 cols = d->tensor->rank ? d->tensor->shape[d->tensor->rank - 1] : 1;
         t->output_bytes += d->output_bytes;
-        if (!d->scheme) {
+        int blocks = d->stored && d->stored->type == NIB_DTYPE_NONE && nib_decision_changes(d);
+        if (!d->scheme && !blocks) {
             t->kept++;
             continue;
         }
@@ -125,6 +158,11 @@ static void sum(nib_job *job)
 nib_status nib_job_lay_out(nib_job *job)
 {
     drop_layout(job);
+    if (job->gguf) {
+        NIB_TRY(nib_gguf_job_lay_out(job));
+        sum(job);
+        return NIB_OK;
+    }
     int64_t raws = nib_file_raw_count(job->input);
     for (int64_t r = 0; r < raws; r++) { /* in file order, so that reading is sequential */
         int64_t owner = nib_file_owner(job->input, r);
@@ -173,9 +211,14 @@ static nib_status create(nib_job *job, const nib_job_options *options)
     if (!job->decisions || !job->results || !job->units || !job->tensors || !job->names)
         return NIB_FAIL(NIB_E_MEMORY, "no memory for the tables of %lld tensors", (long long)raws);
     if (job->kind == NIB_JOB_DEQUANTIZE) NIB_TRY(decide_dequantize(job, options->dequantize_type));
+    else if (!options->mixture && !strcmp(nib_file_format(job->input), "gguf"))
+        return NIB_FAIL(NIB_E_UNSUPPORTED,
+                        "a GGUF file becomes a GGUF file, as q4_k_m; `nibble dequantize` makes "
+                        "safetensors of it");
     else {
         NIB_TRY(nib_recipe_create(options, &job->recipe));
-        NIB_TRY(nib_recipe_decide(&job->recipe, job->input, job->decisions));
+        NIB_TRY(options->mixture ? nib_gguf_job_create(job, options)
+                                 : nib_recipe_decide(&job->recipe, job->input, job->decisions));
     }
     return nib_job_lay_out(job);
 }
@@ -207,8 +250,9 @@ nib_status nib_job_create(const nib_file *input, const nib_job_options *options,
 void nib_job_close(nib_job *job)
 {
     if (!job) return;
-    if (job->names) drop_layout(job);
+    if (job->names && job->decisions) drop_layout(job);
     nib_recipe_free(&job->recipe);
+    nib_gguf_job_free(job->gguf);
     free(job->names);
     free(job->tensors);
     free(job->units);
@@ -223,7 +267,8 @@ size_t nib_job_memory(const nib_job *job)
     for (int64_t i = 0; i < job->tensor_count; i++) names += strlen(job->names[i]) + 17;
     return (size_t)job->count * (sizeof *job->decisions + sizeof *job->results) +
            raws * sizeof *job->units +
-           (size_t)job->tensor_count * (sizeof *job->tensors + sizeof *job->names) + names;
+           (size_t)job->tensor_count * (sizeof *job->tensors + sizeof *job->names) + names +
+           nib_gguf_job_memory(job->gguf);
 }
 
 int64_t nib_job_count(const nib_job *job) { return job->count; }

@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "lanes.h"
+#include "recode.h"
 
 #include <unistd.h>
 
@@ -34,6 +35,19 @@ static nib_status need_of_quantized(const nib_quant *quant, int64_t rows, size_t
     return NIB_OK;
 }
 
+/* A tile's plain side, source or result, has about `tile` bytes; F16 where there is none. */
+static nib_status cut_recode(nib_unit *u, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS])
+{
+    int64_t from = nib_dtype_bits(u->from->type), to = nib_dtype_bits(u->to->type);
+    int64_t bits = from > to ? from : to > 0 ? to : 16, wide;
+    if (!nib_mul(u->cols, bits, &wide))
+        return NIB_FAIL(NIB_E_OVERFLOW, "the size of a row overflows");
+    wide /= 8;
+    u->tile_rows = wide ? tile / wide : u->rows;
+    if (u->tile_rows < 1) u->tile_rows = 1;
+    return nib_recode_need(u, u->rows < u->tile_rows ? u->rows : u->tile_rows, bytes);
+}
+
 /* Cuts every unit into tiles of about `tile` bytes and takes the largest needs. */
 static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS])
 {
@@ -45,6 +59,10 @@ static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS
             u->tile_rows = tile;
             int64_t most = u->rows < tile ? u->rows : tile;
             if (bytes[NIB_STAGE_X] < (size_t)most) bytes[NIB_STAGE_X] = (size_t)most;
+            continue;
+        }
+        if (u->work == NIB_WORK_RECODE) {
+            NIB_TRY(cut_recode(u, tile, bytes));
             continue;
         }
         int quantizes = u->work == NIB_WORK_QUANTIZE;

@@ -2,6 +2,7 @@
 #include "nonfinite.h"
 
 #include "../core/internal.h"
+#include "../formats/gguf_write.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,22 @@ int64_t nib_nonfinite_find(const void *elements, nib_dtype type, int64_t count)
         if ((raw & exponent) == exponent) return i;
     }
     return -1;
+}
+
+void nib_nonfinite_replace(void *elements, nib_dtype type, int64_t count, int saturate)
+{
+    unsigned char *bytes = elements;
+    uint32_t exponent = type == NIB_F32 ? 0x7f800000u : type == NIB_F16 ? 0x7c00u : 0x7f80u;
+    uint32_t sign = type == NIB_F32 ? 0x80000000u : 0x8000u;
+    size_t size = type == NIB_F32 ? 4 : 2;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t raw = 0;
+        memcpy(&raw, bytes + (size_t)i * size, size);
+        if ((raw & exponent) != exponent) continue;
+        int infinite = (raw & ~sign) == exponent;
+        raw = saturate && infinite ? (raw & sign) | (exponent - 1) : 0; /* one below infinity */
+        memcpy(bytes + (size_t)i * size, &raw, size);
+    }
 }
 
 nib_status nib_nonfinite_fail(const nib_tensor *tensor, const void *elements, int64_t first,
@@ -63,9 +80,11 @@ nib_status nib_job_keep_nonfinite(nib_job *job, const volatile int *cancel)
     for (int64_t i = 0; i < job->count && status == NIB_OK; i++) {
         nib_decision *d = &job->decisions[i];
         int found = 0;
-        if (d->scheme) status = scan(job, d->tensor, buffer, cancel, &found);
+        int scans = nib_decision_changes(d) && !d->tensor->quantized;
+        if (scans) status = scan(job, d->tensor, buffer, cancel, &found);
         if (!found) continue;
         d->scheme = NULL;
+        if (d->stored) d->stored = nib_stored_type_of(d->tensor->type, d->tensor->blocks);
         d->reason = "kept: NaN or infinite weights";
     }
     free(buffer);

@@ -39,9 +39,11 @@ static void make_identity(const nib_job *job, char *text, size_t size)
         const char *name = nib_file_shard_name(job->input, s);
         char path[4096];
         struct stat st = {0};
-        int directory = nib_file_is_directory(job->input);
-        snprintf(path, sizeof path, "%s%s%s", nib_file_path(job->input), directory ? "/" : "",
-                 directory ? name : "");
+        const char *opened = nib_file_path(job->input), *slash = strrchr(opened, '/');
+        if (nib_file_is_directory(job->input)) snprintf(path, sizeof path, "%s/%s", opened, name);
+        else
+            snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - opened) + 1 : 0, opened,
+                     name);
         stat(path, &st);
         hash = mix(hash, name, strlen(name) + 1);
         hash = mix_number(hash, (int64_t)nib_file_shard_bytes(job->input, s));
@@ -55,6 +57,12 @@ static void make_identity(const nib_job *job, char *text, size_t size)
         hash = mix_number(hash, d->scheme ? d->scheme->wire : 0);
         hash = mix_number(hash, d->scheme ? d->quant.grid.group : 0);
         hash = mix_number(hash, (int64_t)d->type);
+        hash = mix_number(hash, d->stored ? d->stored->number : -1);
+    }
+    for (int64_t i = 0; job->gguf && i < job->gguf->importance.count; i++) {
+        const nib_imatrix_entry *entry = &job->gguf->importance.entries[i];
+        hash = mix(hash, entry->name, strlen(entry->name) + 1);
+        hash = mix(hash, entry->values, (size_t)entry->count * sizeof *entry->values);
     }
     hash = mix_number(hash, (int64_t)job->recipe.nonfinite);
     snprintf(text, size, "nibble %s job %016llx", nib_version(), (unsigned long long)hash);
@@ -124,7 +132,8 @@ static nib_status take_up(nib_job *job, nib_output *output)
         const unit_record *record = u->done ? nib_output_record(output, u->out[0], &bytes) : NULL;
         if (!u->done) NIB_TRY(redo(output, u));
         if (u->done) job->results[u->decision].resumed = 1;
-        if (record && u->work == NIB_WORK_QUANTIZE && bytes == sizeof *record) {
+        int measured = u->work == NIB_WORK_QUANTIZE || u->work == NIB_WORK_RECODE;
+        if (record && measured && bytes == sizeof *record) {
             unit_record copy;
             memcpy(&copy, record, sizeof copy);
             job->results[u->decision].errors = copy.errors;
@@ -137,30 +146,65 @@ static nib_status take_up(nib_job *job, nib_output *output)
     return NIB_OK;
 }
 
-nib_status nib_job_open_output(nib_job *job, const nib_run_options *options,
-                               nib_output **output_ret)
+static nib_status create(nib_job *job, const nib_run_options *options,
+                         nib_output_options *output_options, nib_output **output_ret)
 {
-    char identity[128], *metadata = NULL;
-    int directory =
-        nib_file_is_directory(job->input) || !ends_with(options->output, ".safetensors");
-    job->makes_directory = directory;
-    NIB_TRY(make_metadata(job, directory, &metadata));
+    char identity[128];
     make_identity(job, identity, sizeof identity);
-    const nib_output_options output_options = {.size = sizeof output_options,
-                                               .replace = options->replace,
-                                               .directory = directory,
-                                               .io = NIB_IO_BUFFERED,
-                                               .metadata = metadata,
-                                               .identity = identity};
+    output_options->size = sizeof *output_options;
+    output_options->replace = options->replace;
+    output_options->directory = job->makes_directory;
+    output_options->io = NIB_IO_BUFFERED;
+    output_options->identity = identity;
     nib_output *output = NULL;
-    nib_status status = nib_output_create(options->output, job->input, job->tensors,
-                                          job->tensor_count, &output_options, &output);
-    free(metadata);
-    if (status != NIB_OK) return status;
-    status = take_up(job, output);
+    NIB_TRY(nib_output_create(options->output, job->input, job->tensors, job->tensor_count,
+                              output_options, &output));
+    nib_status status = take_up(job, output);
     if (status != NIB_OK) nib_output_close(output);
     else *output_ret = output;
     return status;
+}
+
+static nib_status create_safetensors(nib_job *job, const nib_run_options *options,
+                                     nib_output **output_ret)
+{
+    char *metadata = NULL;
+    job->makes_directory =
+        nib_file_is_directory(job->input) || !ends_with(options->output, ".safetensors");
+    NIB_TRY(make_metadata(job, job->makes_directory, &metadata));
+    nib_output_options output_options = {.metadata = metadata};
+    nib_status status = create(job, options, &output_options, output_ret);
+    free(metadata);
+    return status;
+}
+
+static nib_status create_gguf(nib_job *job, const nib_run_options *options, nib_output **output_ret)
+{
+    const nib_gguf_job *g = job->gguf;
+    job->makes_directory = g->files > 1;
+    if (!*g->policy.architecture && !nib_file_key_at(job->input, 0, 0))
+        return NIB_FAIL(NIB_E_ARGUMENT,
+                        "a GGUF file names its model's architecture, and the tensors' names do not "
+                        "tell it: --architecture NAME, or --gguf-template for a language model");
+    if (job->makes_directory && ends_with(options->output, ".gguf"))
+        return NIB_FAIL(NIB_E_ARGUMENT,
+                        "the output has %d files, so %s must be a directory's name, without .gguf",
+                        g->files, options->output);
+    nib_key_text *keys = calloc((size_t)g->files, sizeof *keys);
+    if (!keys) return NIB_FAIL(NIB_E_MEMORY, "no memory for the keys");
+    for (int32_t i = 0; i < g->files; i++)
+        keys[i] = (nib_key_text){g->keys[i].data, g->keys[i].size, g->key_counts[i]};
+    nib_output_options output_options = {.container = NIB_GGUF, .keys = keys};
+    nib_status status = create(job, options, &output_options, output_ret);
+    free(keys);
+    return status;
+}
+
+nib_status nib_job_open_output(nib_job *job, const nib_run_options *options,
+                               nib_output **output_ret)
+{
+    return job->gguf ? create_gguf(job, options, output_ret)
+                     : create_safetensors(job, options, output_ret);
 }
 
 /* ---- finishing ---- */
@@ -181,7 +225,7 @@ nib_status nib_job_finish_unit(nib_job *job, nib_output *output, const nib_unit 
 
 nib_status nib_job_close_output(nib_job *job, nib_output *output)
 {
-    if (!job->makes_directory) return NIB_OK; /* make_metadata said it all */
+    if (!job->makes_directory || job->gguf) return NIB_OK; /* the files say it all */
     char *config;
     NIB_TRY(new_config(job, &config));
     nib_status status =

@@ -12,6 +12,7 @@
 #include "memory_plan.h"
 #include "nonfinite.h"
 #include "output_job.h"
+#include "recode.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,11 +73,26 @@ static nib_status write_bytes(run *r, nib_stage *stage, int64_t out, uint64_t of
     return status;
 }
 
+/* A GGUF file with NaN or infinities is not written, in tensors that stay as they are either. */
+static nib_status check_copied(const nib_job *job, const nib_unit *u, const void *bytes,
+                               int64_t first, int64_t count)
+{
+    const nib_tensor *t = job->decisions[u->decision].tensor;
+    int is_float = t->type == NIB_F32 || t->type == NIB_F16 || t->type == NIB_BF16;
+    if (!is_float || t->blocks || job->recipe.keep_nonfinite ||
+        job->recipe.nonfinite != NIB_NONFINITE_ERROR)
+        return NIB_OK;
+    int64_t size = nib_dtype_bits(t->type) / 8;
+    if (nib_nonfinite_find(bytes, t->type, count / size) < 0) return NIB_OK;
+    return nib_nonfinite_fail(t, bytes, first / size, count / size);
+}
+
 static nib_status copy_tile(run *r, nib_stage *stage, const nib_unit *u, int64_t first,
                             int64_t rows)
 {
     NIB_TRY(nib_stage_read(stage, r->job->input, u->source.shard,
                            u->source.offset + (uint64_t)first, NIB_STAGE_X, (size_t)rows));
+    if (r->job->gguf) NIB_TRY(check_copied(r->job, u, stage->data[NIB_STAGE_X], first, rows));
     return write_bytes(r, stage, u->out[0], (uint64_t)first, stage->data[NIB_STAGE_X],
                        (size_t)rows);
 }
@@ -146,6 +162,20 @@ static nib_status quantize_tile(run *r, nib_stage *stage, const nib_unit *u, int
     return write_planes(r, stage, u, d, first, rows);
 }
 
+static nib_status recode_tile(run *r, nib_stage *stage, const nib_unit *u, int64_t first,
+                              int64_t rows, slot *s)
+{
+    int64_t blocks;
+    size_t bytes;
+    NIB_TRY(nib_recode_tile(r->job, u, stage, first, rows, &bytes));
+    NIB_TRY(nib_recode_blocks(u, rows, &blocks));
+    if (blocks)
+        memcpy(s->blocks, stage->data[NIB_STAGE_BLOCKS], (size_t)blocks * sizeof(nib_error_block));
+    memcpy(&s->report, stage->data[NIB_STAGE_REPORT], sizeof s->report);
+    uint64_t offset = (uint64_t)first * (bytes / (size_t)rows);
+    return write_bytes(r, stage, u->out[0], offset, stage->data[NIB_STAGE_CODES], bytes);
+}
+
 static nib_status dequantize_tile(run *r, nib_stage *stage, const nib_unit *u, int64_t first,
                                   int64_t rows)
 {
@@ -175,6 +205,8 @@ static nib_status work(void *user, int lane, int64_t tile, int slot_number)
     nib_stage *stage = &r->stages[lane];
     if (rows == 0) return NIB_OK;
     nib_status status = u->work == NIB_WORK_COPY ? copy_tile(r, stage, u, first, rows)
+                        : u->work == NIB_WORK_RECODE
+                            ? recode_tile(r, stage, u, first, rows, &r->slots[slot_number])
                         : u->work == NIB_WORK_DEQUANTIZE
                             ? dequantize_tile(r, stage, u, first, rows)
                             : quantize_tile(r, stage, u, first, rows, &r->slots[slot_number]);
@@ -224,6 +256,12 @@ static nib_status merge(void *user, int64_t tile, int slot_number)
         NIB_TRY(nib_error_blocks(rows, g->cols, g->cols, &blocks));
         nib_error_add(&result->errors, s->blocks, blocks, rows * g->cols);
         add_report(&result->report, &s->report, first * nib_ceil_div(g->cols, g->group));
+    }
+    if (u->work == NIB_WORK_RECODE && rows) {
+        int64_t blocks;
+        NIB_TRY(nib_recode_blocks(u, rows, &blocks));
+        if (blocks) nib_error_add(&result->errors, s->blocks, blocks, rows * u->cols);
+        add_report(&result->report, &s->report, first * (u->cols / u->to->elements));
     }
     r->done_bytes += (uint64_t)(rows * u->row_bytes);
     int last = tile == u->first + u->tiles - 1;
@@ -333,7 +371,7 @@ nib_status nib_job_run(nib_job *job, const nib_run_options *options)
     run r = {.job = job, .options = options, .start = nib_seconds()};
     job->stats = (nib_run_stats){0};
     memset(job->results, 0, (size_t)job->count * sizeof *job->results);
-    const nib_options device_options = {sizeof device_options, 1}; /* lanes are the threads */
+    const nib_options device_options = {sizeof device_options, 1, NULL}; /* lanes are the threads */
     NIB_TRY(nib_open(options->device ? options->device : "auto", &device_options, &r.ctx));
     snprintf(job->stats.device, sizeof job->stats.device, "%s", nib_ctx_device(r.ctx)->name);
     nib_status status =

@@ -10,22 +10,24 @@
 /* One pattern and what it says. */
 typedef struct nib_recipe_rule {
     regex_t regex;
-    char *reason;             /* "override PATTERN", "ignored: PATTERN" */
-    const nib_scheme *scheme; /* NULL: the tensor is left as it is */
-    int64_t group;            /* -1: the scheme's own */
-    int must_match;           /* 1: a pattern that no tensor matches is an error */
+    char *reason;                  /* "override PATTERN", "ignored: PATTERN" */
+    const nib_scheme *scheme;      /* NULL, like `stored`: the tensor is left as it is */
+    const nib_stored_type *stored; /* in a recipe of GGUF's types */
+    int64_t group;                 /* -1: the scheme's own */
+    int must_match;                /* 1: a pattern that no tensor matches is an error */
     int matched;
 } nib_recipe_rule;
 
 /* Options and recipe together. Rules stand in the order in which they are tried. */
 typedef struct nib_recipe {
     const nib_scheme *scheme;
+    const nib_mixture *mixture; /* NULL: schemes; otherwise rules name GGUF's types */
     int64_t group;
     nib_recipe_rule *rules;
     size_t count;
     nib_group_fallback fallback;
     nib_nonfinite nonfinite;
-    int keep_nonfinite, keep_quantized;
+    int keep_nonfinite, keep_quantized, allow_requantize;
 } nib_recipe;
 
 /* Reads the options of a quantize job. On failure nothing is left to free. E_ARGUMENT, E_JSON,

@@ -2,6 +2,7 @@
 #include "recipe.h"
 
 #include "../core/internal.h"
+#include "../formats/gguf.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -106,12 +107,28 @@ static nib_status add_ignore(nib_recipe *recipe, const char *pattern)
     return add_rule(recipe, pattern, strlen(pattern), "ignored:", (nib_recipe_rule){.group = -1});
 }
 
-/* "int4", "int4:64" or "keep". */
-static nib_status parse_target(const char *target, const char *where, nib_recipe_rule *rule)
+/* A type that GGUF files are written with. */
+static nib_status find_stored(const char *name, const char *where,
+                              const nib_stored_type **stored_ret)
+{
+    const nib_stored_type *stored = nib_stored_type_find(name);
+    if (stored && nib_stored_type_writable(stored)) {
+        *stored_ret = stored;
+        return NIB_OK;
+    }
+    return NIB_FAIL(NIB_E_ARGUMENT,
+                    "%s: \"%s\" is no type that nibble writes; as q4_K, q8_0, f16, or keep", where,
+                    name);
+}
+
+/* "int4", "int4:64" or "keep"; "q4_K" or "keep" for GGUF. */
+static nib_status parse_target(const nib_recipe *recipe, const char *target, const char *where,
+                               nib_recipe_rule *rule)
 {
     rule->scheme = NULL;
     rule->group = -1;
     if (!strcmp(target, "keep")) return NIB_OK;
+    if (recipe->mixture) return find_stored(target, where, &rule->stored);
     char name[NAME_LENGTH + 1];
     const char *colon = strchr(target, ':');
     size_t length = colon ? (size_t)(colon - target) : strlen(target);
@@ -140,7 +157,7 @@ static nib_status add_override(nib_recipe *recipe, const char *text)
     nib_recipe_rule rule = {.must_match = 1};
     char where[96];
     snprintf(where, sizeof where, "override %.80s", text);
-    NIB_TRY(parse_target(equals + 1, where, &rule));
+    NIB_TRY(parse_target(recipe, equals + 1, where, &rule));
     return add_rule(recipe, text, (size_t)(equals - text), "override", rule);
 }
 
@@ -208,7 +225,7 @@ static nib_status read_overrides(nib_recipe *recipe, json_t *root)
         if (!match || !scheme)
             return NIB_FAIL(NIB_E_ARGUMENT, "%s has no \"%s\"", where, match ? "scheme" : "match");
         nib_recipe_rule rule = {0};
-        NIB_TRY(parse_target(scheme, where, &rule));
+        NIB_TRY(parse_target(recipe, scheme, where, &rule));
         if (group >= 0) rule.group = group;
         NIB_TRY(add_rule(recipe, match, strlen(match), "override", rule));
     }
@@ -255,8 +272,14 @@ static nib_status read_settings(nib_recipe *recipe, json_t *root)
     int64_t group;
     int word;
     NIB_TRY(get_string(root, "scheme", &scheme));
-    if (scheme && !recipe->scheme) NIB_TRY(find_scheme(scheme, "recipe", &recipe->scheme));
+    if (scheme && !recipe->scheme && !recipe->mixture)
+        NIB_TRY(find_scheme(scheme, "recipe", &recipe->scheme));
     NIB_TRY(get_group(root, &group));
+    if (recipe->mixture && (scheme || group >= 0 || json_object_get(root, "group_fallback")))
+        return NIB_FAIL(
+            NIB_E_ARGUMENT,
+            "recipe: into GGUF the mixture comes from --scheme, and blocks are fixed: no "
+            "\"scheme\", \"group\" or \"group_fallback\"");
     if (recipe->group < 0) recipe->group = group;
     NIB_TRY(get_word(root, "group_fallback", fallbacks, 3, &word));
     if (word > 0 && recipe->fallback == NIB_FALLBACK_ERROR)
@@ -288,6 +311,7 @@ static nib_status read_json(nib_recipe *recipe, const nib_job_options *options)
     json_error_t error;
     const char *text = options->recipe ? options->recipe : "{}";
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!root && error.line < 0) return NIB_FAIL(NIB_E_MEMORY, "no memory for the recipe");
     if (!root)
         return NIB_FAIL(json_error_code(&error) == json_error_duplicate_key ? NIB_E_DUP
                                                                             : NIB_E_JSON,
@@ -300,6 +324,8 @@ static nib_status read_json(nib_recipe *recipe, const nib_job_options *options)
 nib_status nib_recipe_create(const nib_job_options *options, nib_recipe *recipe_ret)
 {
     nib_recipe recipe = {.scheme = options->scheme,
+                         .mixture = options->mixture,
+                         .allow_requantize = options->allow_requantize,
                          .group = options->group,
                          .fallback = options->fallback,
                          .nonfinite = options->nonfinite,

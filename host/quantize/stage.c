@@ -53,6 +53,17 @@ nib_status nib_stage_down(nib_stage *stage, nib_stage_buffer buffer, size_t byte
     return nib_download(stage->stream, stage->data[buffer], stage->device[buffer], bytes);
 }
 
+nib_status nib_stage_lend(nib_stage *stage, nib_stage_buffer buffer, const void *bytes,
+                          size_t count)
+{
+    if (!nib_host_memory(stage->ctx))
+        return nib_upload(stage->stream, stage->device[buffer], bytes, count);
+    void *lent;
+    memcpy(&lent, &bytes, sizeof lent); /* kernels only read it */
+    stage->device[buffer] = nib_wrap(lent, count);
+    return NIB_OK;
+}
+
 nib_status nib_stage_read(nib_stage *stage, const nib_file *file, int32_t shard, uint64_t offset,
                           nib_stage_buffer buffer, size_t bytes)
 {

@@ -4,7 +4,8 @@
 
 #include "../../include/nibble_quantize.h"
 
-/* What a stage holds: elements in, the planes, elements out, zeros in a packed layout, and error blocks. */
+/* What a stage holds: elements in, the planes, elements out, zeros in a packed layout, and error blocks; for GGUF's blocks
+ * also elements that were decoded to be encoded anew, and the columns' importance. */
 typedef enum nib_stage_buffer {
     NIB_STAGE_X,
     NIB_STAGE_CODES,
@@ -14,6 +15,8 @@ typedef enum nib_stage_buffer {
     NIB_STAGE_PACKED,
     NIB_STAGE_BLOCKS,
     NIB_STAGE_REPORT,
+    NIB_STAGE_WIDE,
+    NIB_STAGE_IMPORTANCE,
     NIB_STAGE_BUFFERS
 } nib_stage_buffer;
 
@@ -39,6 +42,10 @@ void nib_stage_close(nib_stage *stage);
 /* Between host and device buffers; nothing where they are one. */
 nib_status nib_stage_up(nib_stage *stage, nib_stage_buffer buffer, size_t bytes);
 nib_status nib_stage_down(nib_stage *stage, nib_stage_buffer buffer, size_t bytes);
+
+/* Makes `bytes` bytes of the caller's stand in the device's buffer; they must stay until the stream is synchronised. */
+nib_status nib_stage_lend(nib_stage *stage, nib_stage_buffer buffer, const void *bytes,
+                          size_t count);
 
 /* Reads a span into a host buffer (data[] says where), and its time into the stage's account. */
 nib_status nib_stage_read(nib_stage *stage, const nib_file *file, int32_t shard, uint64_t offset,

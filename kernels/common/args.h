@@ -1,4 +1,4 @@
-/* args.h - the numbers of one launch, the same 296 bytes in C, OpenCL and CUDA; each backend passes
+/* args.h - the numbers of one launch, the same 320 bytes in C, OpenCL and CUDA; each backend passes
  * it by value beside the spans below. Only host/core/request*.c fill it. */
 #ifndef NIB_ARGS_H
 #define NIB_ARGS_H
@@ -7,13 +7,13 @@
 
 /* The spans of a launch, in argument order, by role. */
 enum {
-    NIB_X = 0,     /* elements in: what is quantized, measured, converted */
-    NIB_CODES = 1, /* the codes plane; of repack: the source plane */
-    NIB_SCALES = 2,
+    NIB_X = 0,       /* elements in: what is quantized, measured, converted; blocks in */
+    NIB_CODES = 1,   /* the codes plane; of repack: the source plane */
+    NIB_SCALES = 2,  /* of quantize_blocks: the importance, or absent */
     NIB_OFFSETS = 3, /* zeros or mins */
     NIB_Y = 4, /* elements out of dequantize and convert; the other side of errors; the target plane
                   of repack */
-    NIB_OUT = 5,    /* ranges, error blocks, counts, or the report of quantize */
+    NIB_OUT = 5,    /* ranges, error blocks, counts, blocks out */
     NIB_REPORT = 6, /* the report of ranges and quantize, or absent */
     NIB_SPANS = 7,
 
@@ -41,6 +41,25 @@ enum { NIB_AXIS_COLS, NIB_AXIS_ROWS };
 enum { NIB_WORDS_ROW, NIB_WORDS_STRIDED };
 enum { NIB_A_FLOAT, NIB_A_DYNAMIC, NIB_A_STATIC, NIB_A_CODES };
 enum { NIB_T_I8 = 7 };
+enum { NIB_SUB_NONE, NIB_SUB_NIBBLES, NIB_SUB_SIXES, NIB_SUB_PAIRS, NIB_SUB_BYTES, NIB_SUB_SPLIT };
+enum { NIB_CODES_PLAIN, NIB_CODES_FLIP, NIB_CODES_IQ4 };
+/* The importance: none, one that needs sums over the block, one that needs them over the row. */
+enum { NIB_W_NONE, NIB_W_BLOCK, NIB_W_ROW };
+enum { NIB_NOWHERE = 255 };
+enum {
+    NIB_B_Q4_0 = 2,
+    NIB_B_Q4_1 = 3,
+    NIB_B_Q5_0 = 6,
+    NIB_B_Q5_1 = 7,
+    NIB_B_Q8_0 = 8,
+    NIB_B_Q2_K = 10,
+    NIB_B_Q3_K = 11,
+    NIB_B_Q4_K = 12,
+    NIB_B_Q5_K = 13,
+    NIB_B_Q6_K = 14,
+    NIB_B_IQ4_NL = 20,
+    NIB_B_IQ4_XS = 23
+};
 
 /* Where the bits of an integer plane of [rows, cols] elements lie: the layout row, with its numbers
  * worked out. */
@@ -54,6 +73,16 @@ typedef struct nib_place {
     nib_i32 width;   /* bits an element takes */
     nib_i32 flip;    /* xor of each element: 0, or 1 << (width - 1) */
 } nib_place;
+
+/* How a block keeps its bits: the block row of nibble_schemes.def. */
+typedef struct nib_block_form {
+    nib_i32 block; /* ggml's number; 0 where the call has no blocks */
+    nib_i32 elements, bytes;
+    nib_u8 group;
+    nib_u8 low_at, low_bits, low_run;
+    nib_u8 high_at, high_bits, high_run;
+    nib_u8 d_at, m_at, sub_at, sub, codes;
+} nib_block_form;
 
 /* The numbers of a matmul: pack, acts, matmul. rows and cols of nib_args are N and K.
  *
@@ -95,13 +124,15 @@ typedef struct nib_args {
     nib_i32 range, divisor, low, empty; /* the rule's columns */
     nib_i32 nonfinite;                  /* NIB_N_* */
     nib_i32 has_report;                 /* NIB_REPORT is there */
-    nib_i32 reserved;
+    nib_i32 weights;                    /* quantize_blocks: NIB_W_* */
+    nib_block_form form;                /* group is its `elements` in calls on blocks */
     nib_product p;
 } nib_args;
 
 /* Where the parts of prepared x begin, in bytes; the end is the size of it all. */
 #define NIB_X_BYTES(form) ((form) == NIB_T_I8 ? 1 : (form) == NIB_T_F32 ? 4 : 2)
-#define NIB_X_SCALES_AT(a) ((a).p.x_rows * (a).p.pack_cols * NIB_X_BYTES((a).p.x_form))
+#define NIB_X_SCALES_AT(a)                                                                         \
+    (((a).p.x_rows * (a).p.pack_cols * NIB_X_BYTES((a).p.x_form) + 3) / 4 * 4)
 #define NIB_X_ZEROS_AT(a) (NIB_X_SCALES_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
 #define NIB_X_SUMS_AT(a) (NIB_X_ZEROS_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
 #define NIB_X_END(a)                                                                               \

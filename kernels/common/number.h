@@ -30,7 +30,7 @@ NIB_FN nib_u32 nib_round_shift(nib_u32 value, nib_u32 shift)
     return (value + ((1u << (shift - 1u)) - 1u) + ((value >> shift) & 1u)) >> shift;
 }
 
-/* x / s correctly rounded; s is normal, x no NaN. A device whose own division is not (OpenCL
+/* x / s correctly rounded; s is finite and not 0, x no NaN. A device whose own division is not (OpenCL
  * without CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) defines NIB_DIVIDE_LONG: long division of the
  * significands in base 256, exact by its remainder, also where x or the quotient is subnormal. */
 NIB_FN float nib_divide(float x, float s)
@@ -39,7 +39,12 @@ NIB_FN float nib_divide(float x, float s)
     nib_u32 sign = (NIB_F32_BITS(x) ^ NIB_F32_BITS(s)) & 0x80000000u;
     nib_u32 n = NIB_F32_BITS(x) & 0x7fffffffu, d = NIB_F32_BITS(s) & 0x7fffffffu;
     if (n == 0u || n >= 0x7f800000u) return NIB_BITS_F32(sign | n);
-    nib_i32 exponent = 127 - (nib_i32)(d >> 23);
+    nib_i32 exponent = 127;
+    if (d < 0x00800000u) { /* likewise s */
+        d = NIB_F32_BITS((float)(nib_i32)d);
+        exponent += 149;
+    }
+    exponent -= (nib_i32)(d >> 23);
     if (n < 0x00800000u) { /* a subnormal is n * 2^-149 */
         n = NIB_F32_BITS((float)(nib_i32)n);
         exponent -= 149;
@@ -124,14 +129,19 @@ NIB_FN float nib_type_epsilon(nib_i32 type)
                                             : 0x3c000000u);
 }
 
+/* What NaN and infinities become, by policy. */
+NIB_FN float nib_substitute(float x, nib_i32 nonfinite, nib_i32 type)
+{
+    if (nonfinite != NIB_N_SATURATE || (NIB_F32_BITS(x) & 0x7fffffu)) return 0.0f;
+    float limit = nib_type_max(type);
+    return NIB_F32_BITS(x) >> 31 ? -limit : limit;
+}
+
 /* What quantize and ranges see of an input: NaN and infinities by policy, then flushed. The caller
  * has counted the group for the report before, under every policy. */
 NIB_FN float nib_admit(float x, nib_i32 nonfinite, nib_i32 type)
 {
-    if (nib_is_finite(x)) return nib_flush(x);
-    if (nonfinite != NIB_N_SATURATE || (NIB_F32_BITS(x) & 0x7fffffu)) return 0.0f;
-    float limit = nib_type_max(type);
-    return NIB_F32_BITS(x) >> 31 ? -limit : limit;
+    return nib_is_finite(x) ? nib_flush(x) : nib_substitute(x, nonfinite, type);
 }
 
 #endif

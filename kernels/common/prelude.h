@@ -1,7 +1,7 @@
 /* prelude.h - what lets one text be C11, CUDA C++ and OpenCL C 1.2: value functions only, no
  * pointers, so no address spaces. NIB_FN marks a value function. Everything here is exact or one
  * correctly rounded IEEE operation; no text that includes this may be compiled with contraction or
- * fast-math (docs/numerics.md section 2). */
+ * fast-math (docs/numerics.md section 2). NIB_UNROLL: the loop's arrays are to live in registers. */
 #ifndef NIB_PRELUDE_H
 #define NIB_PRELUDE_H
 
@@ -18,6 +18,7 @@ typedef ulong nib_u64;
 #define NIB_BITS_F32(u) as_float(u)
 #define NIB_RINT(f) rint(f)
 #define NIB_FMA(a, b, c) fma(a, b, c)
+#define NIB_UNROLL
 #elif defined(__CUDACC__)
 #define NIB_FN static __device__ __forceinline__
 typedef unsigned char nib_u8;
@@ -30,6 +31,7 @@ typedef unsigned long long nib_u64;
 #define NIB_BITS_F32(u) __uint_as_float(u)
 #define NIB_RINT(f) rintf(f)
 #define NIB_FMA(a, b, c) __fmaf_rn(a, b, c)
+#define NIB_UNROLL _Pragma("unroll")
 #else
 #include <math.h>
 #include <stdint.h>
@@ -57,6 +59,7 @@ static inline float nib_bits_f32_(uint32_t u)
 #define NIB_BITS_F32(u) nib_bits_f32_(u)
 #define NIB_RINT(f) rintf(f)
 #define NIB_FMA(a, b, c) fmaf(a, b, c)
+#define NIB_UNROLL
 #endif
 
 #define NIB_QNAN_F32 0x7fc00000u /* the NaN that a group without a finite scale decodes to */

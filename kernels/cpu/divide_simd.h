@@ -5,16 +5,27 @@
 #ifndef NIB_CPU_DIVIDE_SIMD_H
 #define NIB_CPU_DIVIDE_SIMD_H
 
-/* Numbers of at most 11 significant bits, as f16 and bf16 have, are short. Both of the following
- * give the bits of x / s for every mantissa of x with every mantissa of s that they are for
- * (tests/test_divide_simd_avx2.c). */
+/* Numbers of at most 11 significant bits, as f16 and bf16 have, are short. */
 
-/* x and s short. */
-INLINE floats divide_shorts(floats x, floats s, floats r)
+/* rne(x / s + z) for x and s short and an integer z, without the quotient: what lies in the low 16
+ * bits of the result, as an integer. `r` is 1 / s, `z` is SHORTS_GRID + z; |x / s| and |x / s + z|
+ * are at most SHORTS_MOST.
+ *
+ * Unless x / s is a tie between two integers, it is at least 2^-13 away from one: with x = X 2^t and
+ * 2^10 <= X, s < 2^11 the distance is |2^(t+1) X - (2k+1) s| / 2s, and t >= -2 where the quotient
+ * is near 1/2 or above. x r is within 512 * 2^-24 = 2^-15 of x / s. Adding SHORTS_GRID rounds the
+ * sum to a multiple of 2^-13: so a tie becomes exactly that tie, and no other value becomes one or
+ * crosses one. The second addition rounds to an integer, ties to even. */
+#define SHORTS_GRID 1536.0f /* sums in 1024..2048 */
+#define SHORTS_MOST 511.0f
+INLINE floats round_shorts(floats x, floats r, floats z)
 {
-    floats rest = f_mul(f_fnma(r, s, f_splat(1.0f)), r); /* of 1 / s: once per group */
-    return f_fma(x, r, f_mul(x, rest));
+    const float integers = 12582912.0f; /* 1.5 * 2^23 */
+    return f_add(f_fma(x, r, z), f_splat(integers - SHORTS_GRID));
 }
+
+/* The following give the bits of x / s for every mantissa of x with every mantissa of s that they
+ * are for (tests/test_divide_simd_avx2.c). */
 
 /* x short, any s. */
 INLINE floats divide_short(floats x, floats s, floats r)

@@ -117,6 +117,20 @@ INLINE words w_round(floats f, int type)
     return w;
 }
 
+/* The low 16 bits of each. */
+INLINE words w_from_low(floats f, int type)
+{
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    words w;
+    for (int i = 0; i < 2; i++) {
+        __m256i a = _mm256_castps_si256(f.v[2 * i]), b = _mm256_castps_si256(f.v[2 * i + 1]);
+        __m256i pairs = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+        w.v[i] = type == NIB_T_BF16 ? _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa)
+                                    : _mm256_permute4x64_epi64(pairs, 0xd8);
+    }
+    return w;
+}
+
 INLINE floats f_from_words(words w, int type)
 {
     floats f;
@@ -247,6 +261,7 @@ typedef uint32_t vu __attribute__((vector_size(32)));
 
 /* b where either is NaN. */
 INLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf v_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE vf v_rint(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT); }
 INLINE vi v_to_f16(vf x)
 {
@@ -267,6 +282,48 @@ INLINE void v_store16(void *p, vi v)
     __m256i pairs = _mm256_packus_epi32((__m256i)v, (__m256i)v);
     pairs = _mm256_permute4x64_epi64(pairs, 0xd8);
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
+}
+
+INLINE vi v_least(vi a, vi b) { return (vi)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+INLINE vi v_most(vi a, vi b) { return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b); }
+
+/* ---- masks of single vectors: -1 or 0 ---- */
+
+typedef vi vm;
+INLINE vm m_less(vf a, vf b) { return a < b; }
+INLINE vm m_equal(vf a, vf b) { return a == b; }
+INLINE vm m_less_int(vi a, vi b) { return a < b; }
+INLINE vm m_both(vm a, vm b) { return a & b; }
+INLINE vm m_either(vm a, vm b) { return a | b; }
+INLINE vm m_not(vm a) { return ~a; }
+INLINE int m_any(vm a) { return _mm256_movemask_ps((__m256)a) != 0; }
+INLINE int m_lane(vm a, int lane) { return a[lane] & 1; }
+INLINE vf m_select(vm m, vf a, vf b)
+{
+    return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
+}
+INLINE vi m_select_int(vm m, vi a, vi b)
+{
+    return (vi)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
+}
+INLINE vf v_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+INLINE vf v_from_int(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }
+/* Towards zero; 0x80000000 where that does not fit. */
+INLINE vi v_truncate(vf x) { return (vi)_mm256_cvttps_epi32((__m256)x); }
+/* Lane i: p[index of lane i]. */
+INLINE vf v_gather(const float *p, vi index)
+{
+    return (vf)_mm256_i32gather_ps(p, (__m256i)index, 4);
+}
+/* The low byte of each lane. */
+INLINE void v_store_bytes(nib_u8 *p, vi v)
+{
+    __m256i pairs = _mm256_packus_epi32((__m256i)(v & 255), (__m256i)(v & 255));
+    __m256i bytes = _mm256_packus_epi16(pairs, pairs);
+    uint32_t low = (uint32_t)_mm256_extract_epi32(bytes, 0);
+    uint32_t high = (uint32_t)_mm256_extract_epi32(bytes, 4);
+    memcpy(p, &low, 4);
+    memcpy(p + 4, &high, 4);
 }
 
 /* Lane i takes in lane i + stride for strides 4, 2, 1; and the same for maxima. */

@@ -112,6 +112,16 @@ INLINE words w_round(floats f, int type)
     return _mm512_permutexvar_epi64(order, _mm512_packs_epi32(a, b));
 }
 
+/* The low 16 bits of each. */
+INLINE words w_from_low(floats f, int type)
+{
+    __m512i a = _mm512_castps_si512(f.v[0]), b = _mm512_castps_si512(f.v[1]);
+    if (type == NIB_T_BF16)
+        return _mm512_mask_blend_epi16(0xaaaaaaaau, a, _mm512_slli_epi32(b, 16));
+    __m256i low = _mm512_cvtepi32_epi16(a), high = _mm512_cvtepi32_epi16(b);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
 INLINE floats f_from_words(words w, int type)
 {
     if (type == NIB_T_BF16)
@@ -231,6 +241,7 @@ typedef uint32_t vu __attribute__((vector_size(64)));
 
 /* b where either is NaN. */
 INLINE vf v_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf v_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE vf v_rint(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
 INLINE vi v_to_f16(vf x)
 {
@@ -245,6 +256,40 @@ INLINE vi v_load16(const void *p)
 INLINE void v_store16(void *p, vi v)
 {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)v));
+}
+
+INLINE vi v_least(vi a, vi b) { return (vi)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+INLINE vi v_most(vi a, vi b) { return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+
+/* ---- masks of single vectors ---- */
+
+typedef __mmask16 vm;
+INLINE vm m_less(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+INLINE vm m_equal(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ); }
+INLINE vm m_less_int(vi a, vi b) { return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b); }
+INLINE vm m_both(vm a, vm b) { return (vm)(a & b); }
+INLINE vm m_either(vm a, vm b) { return (vm)(a | b); }
+INLINE vm m_not(vm a) { return (vm)~a; }
+INLINE int m_any(vm a) { return a != 0; }
+INLINE int m_lane(vm a, int lane) { return a >> lane & 1; }
+INLINE vf m_select(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
+INLINE vi m_select_int(vm m, vi a, vi b)
+{
+    return (vi)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a);
+}
+INLINE vf v_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+INLINE vf v_from_int(vi x) { return (vf)_mm512_cvtepi32_ps((__m512i)x); }
+/* Towards zero; 0x80000000 where that does not fit. */
+INLINE vi v_truncate(vf x) { return (vi)_mm512_cvttps_epi32((__m512)x); }
+/* Lane i: p[index of lane i]. */
+INLINE vf v_gather(const float *p, vi index)
+{
+    return (vf)_mm512_i32gather_ps((__m512i)index, p, 4);
+}
+/* The low byte of each lane. */
+INLINE void v_store_bytes(nib_u8 *p, vi v)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));
 }
 
 /* Lane i takes in lane i + stride for strides 8, 4, 2, 1; and the same for maxima. */

@@ -1,6 +1,6 @@
 /* device.cuh - what every CUDA kernel here starts from: the launch signature, vector loads, warp
- * reductions. The one place for PTX (none is needed yet). Under a host compiler
- * (tests/cuda_on_host) the same names come from the emulator.
+ * reductions. PTX stands in ptx.cuh. Under a host compiler (tests/cuda_on_host) the same names come
+ * from the emulator.
  *
  * Every kernel has one signature, so that host/cuda launches them all by one loop: seven spans, the
  * numbers, and how many work items there are. Files are compiled with -fmad=false -ftz=false
@@ -10,8 +10,10 @@
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <stdint.h>
 #define SHARED_ARRAY(type, name, dims) __shared__ type name dims
 #define DEVICE static __device__ __forceinline__
+#include "ptx.cuh"
 #else
 #include "cuda_on_host.h"
 #define DEVICE static inline
@@ -19,6 +21,17 @@
 
 #include "../common/layout.h"
 #include "../common/rule.h"
+
+/* The descriptor of a K-major operand tile in shared memory for wgmma. `stride` bytes lead from 8
+ * rows to the next 8; `leading`, without a swizzle only, from 16 bytes of K to the next. Along K
+ * inside a swizzled row, add bytes to `tile`. A swizzle pattern of 128, 64 or 32 bytes begins at a
+ * multiple of 1024, 512 or 256. */
+DEVICE uint64_t wgmma_descriptor(const void *tile, unsigned stride, Swizzle swizzle,
+                                 unsigned leading = 16)
+{
+    return (uint64_t)(shared_address(tile) >> 4 & 0x3fff) | (uint64_t)(leading >> 4) << 16 |
+           (uint64_t)(stride >> 4) << 32 | (uint64_t)swizzle << 62;
+}
 
 /* By role, as args.h numbers them. Device addresses; null where a call has none. */
 struct nib_spans {

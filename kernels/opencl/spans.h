@@ -12,7 +12,7 @@ typedef struct nib_starts {
 } nib_starts;
 
 /* The host fills nib_args by memcpy: a device whose compiler lays it out otherwise must not run. */
-typedef char nib_args_is_296_bytes[sizeof(nib_args) == 296 ? 1 : -1];
+typedef char nib_args_is_320_bytes[sizeof(nib_args) == 320 ? 1 : -1];
 
 #define NIB_KERNEL(name, lanes)                                                                    \
     __kernel __attribute__((reqd_work_group_size(lanes, 1, 1))) void name(                         \

@@ -9,6 +9,8 @@
 //     CUDA_ERROR_LAUNCH_FAILED; the other device goes on
 //   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks,
 //     CUDA_HOST_IMAGE=ERROR makes loading a module fail with that code
+//   - a stream that is being captured keeps its copies and kernels for the graph; waiting and allocating are refused
+//     then (900) and spoil the capture. A launched graph runs late like everything else
 //   - cuda_host_calls(name) counts calls; cuda_host_context(device) makes a context that is not the primary one
 #include <dlfcn.h>
 
@@ -40,7 +42,9 @@ enum {
     NO_BINARY = 209,
     UNSUPPORTED_PTX = 222,
     NOT_FOUND = 500,
-    LAUNCH_FAILED = 719
+    LAUNCH_FAILED = 719,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901
 };
 
 namespace
@@ -52,10 +56,19 @@ struct Context {
     CUdevice device;
 };
 
+typedef std::deque<std::function<void()>> Work;
+
 struct Stream {
     Context *context;
-    std::deque<std::function<void()>> work;
+    Work work;
     std::vector<std::pair<const char *, size_t>> reading; // host memory of uploads to come
+    bool capturing = false, spoiled = false;
+    Work captured;
+    void add(std::function<void()> one) { (capturing ? captured : work).push_back(std::move(one)); }
+};
+
+struct Graph {
+    Work work;
 };
 
 struct Module {
@@ -70,6 +83,8 @@ struct State {
     std::map<std::string, long> calls;
     std::map<Stream *, std::unique_ptr<Stream>> streams;
     std::map<Module *, std::unique_ptr<Module>> modules;
+    std::map<Graph *, std::unique_ptr<Graph>> graphs;
+    std::map<void *, size_t> shared_limit; // function -> dynamic shared memory it asked for
     std::deque<Context> others;
     bool faulted[DEVICES] = {};
     long launches = 0;
@@ -107,6 +122,15 @@ bool is_device_memory(const void *p, size_t bytes)
            entry.second.second == current.back()->device;
 }
 
+// What a capture in global mode forbids every thread.
+bool refused_by_capture()
+{
+    bool refused = false;
+    for (auto &entry : state.streams)
+        if (entry.first->capturing) refused = entry.first->spoiled = true;
+    return refused;
+}
+
 void run(Stream *stream)
 {
     while (!stream->work.empty() && !state.faulted[stream->context->device]) {
@@ -124,6 +148,7 @@ struct Launch {
     nib_spans spans;
     nib_args args;
     nib_i64 items;
+    size_t shared_bytes; // dynamic shared memory
     static void enter(void *p)
     {
         Launch *l = static_cast<Launch *>(p);
@@ -137,7 +162,7 @@ void run_kernel(Launch launch, CUdevice device, dim3 grid, dim3 block, const cha
         if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches))
             throw emu::Failure("planted fault");
         emu::options.seed = number("CUDA_HOST_SEED", 1) + size_t(state.launches);
-        emu::launch(grid, block, 0, Launch::enter, &launch, emu::Where{name, 0});
+        emu::launch(grid, block, launch.shared_bytes, Launch::enter, &launch, emu::Where{name, 0});
     } catch (const emu::Failure &failure) {
         std::fprintf(stderr, "cuda-host: %s: %s\n", name, failure.what());
         state.faulted[device] = true;
@@ -251,7 +276,7 @@ API CUresult cuCtxPopCurrent_v2(Context **context)
 API CUresult cuStreamCreate(Stream **stream, unsigned)
 {
     BEGIN(true);
-    std::unique_ptr<Stream> made(new Stream{current.back(), {}, {}});
+    std::unique_ptr<Stream> made(new Stream{current.back(), {}, {}, false, false, {}});
     *stream = made.get();
     return state.streams[*stream] = std::move(made), SUCCESS;
 }
@@ -260,6 +285,7 @@ API CUresult cuStreamSynchronize(Stream *stream)
 {
     BEGIN(true);
     if (stream->context != current.back()) return INVALID_CONTEXT;
+    if (refused_by_capture()) return CAPTURE_UNSUPPORTED;
     run(stream);
     return state.faulted[stream->context->device] ? LAUNCH_FAILED : SUCCESS;
 }
@@ -271,11 +297,58 @@ API CUresult cuStreamDestroy_v2(Stream *stream)
     return state.streams.erase(stream) ? SUCCESS : INVALID_VALUE;
 }
 
+API CUresult cuStreamBeginCapture_v2(Stream *stream, int)
+{
+    BEGIN(true);
+    if (stream->capturing) return INVALID_VALUE;
+    return stream->capturing = true, stream->spoiled = false, SUCCESS;
+}
+
+API CUresult cuStreamEndCapture(Stream *stream, Graph **graph)
+{
+    BEGIN(true);
+    if (!stream->capturing) return INVALID_VALUE;
+    std::unique_ptr<Graph> made(new Graph{std::move(stream->captured)});
+    stream->capturing = false, stream->captured.clear(), *graph = nullptr;
+    if (stream->spoiled) return CAPTURE_INVALIDATED;
+    *graph = made.get();
+    return state.graphs[*graph] = std::move(made), SUCCESS;
+}
+
+API CUresult cuGraphInstantiateWithFlags(Graph **instance, Graph *graph, unsigned long long)
+{
+    BEGIN(true);
+    std::unique_ptr<Graph> made(new Graph(*graph));
+    *instance = made.get();
+    return state.graphs[*instance] = std::move(made), SUCCESS;
+}
+
+API CUresult cuGraphLaunch(Graph *instance, Stream *stream)
+{
+    BEGIN(true);
+    if (!state.graphs.count(instance)) return INVALID_VALUE;
+    for (auto &one : instance->work) stream->add(one);
+    return SUCCESS;
+}
+
+API CUresult cuGraphDestroy(Graph *graph)
+{
+    BEGIN(true);
+    return state.graphs.erase(graph) ? SUCCESS : INVALID_VALUE;
+}
+
+API CUresult cuGraphExecDestroy(Graph *instance)
+{
+    BEGIN(true);
+    return state.graphs.erase(instance) ? SUCCESS : INVALID_VALUE;
+}
+
 API CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
 {
     BEGIN(true);
     CUdevice device = current.back()->device;
     if (!bytes) return INVALID_VALUE;
+    if (refused_by_capture()) return CAPTURE_UNSUPPORTED;
     if (bytes > number("CUDA_HOST_MEMORY", size_t(1) << 30) - state.used[device])
         return OUT_OF_MEMORY;
     char *memory = static_cast<char *>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
@@ -303,7 +376,7 @@ API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr dst, const void *src, size_t bytes
     char *to = reinterpret_cast<char *>(dst);
     if (stream->context != current.back() || !is_device_memory(to, bytes)) return INVALID_VALUE;
     stream->reading.push_back({static_cast<const char *>(src), bytes});
-    stream->work.push_back([=] { std::memcpy(to, src, bytes); });
+    stream->add([=] { std::memcpy(to, src, bytes); });
     return SUCCESS;
 }
 
@@ -316,7 +389,7 @@ API CUresult cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t bytes, Stre
     bool source = false; // of an upload before it
     for (auto &r : stream->reading) source |= to < r.first + r.second && r.first < to + bytes;
     if (!source) std::memset(dst, 0x3A, bytes); // not there yet
-    stream->work.push_back([=] { std::memcpy(dst, from, bytes); });
+    stream->add([=] { std::memcpy(dst, from, bytes); });
     return SUCCESS;
 }
 
@@ -348,19 +421,31 @@ API CUresult cuModuleGetFunction(void **function, Module *, const char *name)
     return *function ? SUCCESS : NOT_FOUND;
 }
 
+// More than 48 KiB of dynamic shared memory must be asked for; a GPU of sm_90 has 227 KiB for a block.
+API CUresult cuFuncSetAttribute(void *function, int attribute, int value)
+{
+    BEGIN(true);
+    if (attribute != 8 || value < 0 || value > 227 * 1024) return INVALID_VALUE;
+    return state.shared_limit[function] = size_t(value), SUCCESS;
+}
+
 API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                             unsigned by, unsigned bz, unsigned shared_bytes, Stream *stream,
                             void **params, void **extra)
 {
     BEGIN(true);
+    auto asked = state.shared_limit.find(function);
+    size_t limit = asked == state.shared_limit.end() || asked->second < 48 * 1024 ? 48 * 1024
+                                                                                 : asked->second;
     if (stream->context != current.back() || !gx || gy != 1 || gz != 1 || by != 1 || bz != 1 ||
-        bx > 1024 || shared_bytes || extra)
+        bx > 1024 || shared_bytes > limit || extra)
         return INVALID_VALUE;
     Launch launch = {reinterpret_cast<Kernel *>(function), *static_cast<nib_spans *>(params[0]),
-                     *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2])};
+                     *static_cast<nib_args *>(params[1]), *static_cast<nib_i64 *>(params[2]),
+                     shared_bytes};
     Dl_info info;
     const char *name = dladdr(function, &info) && info.dli_sname ? info.dli_sname : "?";
     CUdevice device = stream->context->device;
-    stream->work.push_back([=] { run_kernel(launch, device, dim3(gx), dim3(bx), name); });
+    stream->add([=] { run_kernel(launch, device, dim3(gx), dim3(bx), name); });
     return SUCCESS;
 }

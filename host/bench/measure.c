@@ -1,0 +1,106 @@
+/* measure.c - arms in turns: each is checked, tried once for its pace, then sampled round by round. */
+#include "engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A sample lasts at least so long, so that the clock and one wait do not show. */
+static const double least_sample = 2e-3;
+enum { LEAST_ROUNDS = 3, MOST_REPEATS = 1000 };
+
+bench_arm *bench_arm_new(bench *b, bench_arms *arms, const bench_calls *calls, size_t device)
+{
+    if (arms->count == BENCH_MOST_ARMS) {
+        bench_fail(b, 2, "more than %d columns: take fewer schemes or devices", BENCH_MOST_ARMS);
+        return NULL;
+    }
+    bench_arm *arm = &arms->at[arms->count++];
+    memset(arm, 0, sizeof *arm);
+    arm->b = b, arm->calls = calls, arm->copies = 1;
+    arm->record.device_index = device;
+    snprintf(arm->record.device, sizeof arm->record.device, "%s",
+             b->result->devices[device].info.name);
+    return arm;
+}
+
+void bench_arms_close(bench_arms *arms)
+{
+    for (size_t i = 0; i < arms->count; i++)
+        if (arms->at[i].self) arms->at[i].calls->close(&arms->at[i]);
+    arms->count = 0;
+}
+
+/* Seconds of one of `repeats` runs. */
+static int time_runs(bench_arm *arm, int64_t repeats, double *seconds_ret)
+{
+    double begin = bench_now();
+    for (int64_t i = 0; i < repeats; i++) TRY(arm->calls->run(arm, arm->turn++));
+    TRY(arm->calls->wait(arm));
+    *seconds_ret = (bench_now() - begin) / (double)repeats;
+    return 0;
+}
+
+static int64_t between(double value, int64_t least, int64_t most)
+{
+    return value < (double)least ? least : value > (double)most ? most : (int64_t)value;
+}
+
+/* The first run is checked; the second tells the pace. */
+static int make_ready(bench_arm *arm, const bench_shape *shape, int64_t m)
+{
+    const bench_spec *spec = arm->b->spec;
+    double seconds;
+    arm->record.shape = *shape, arm->record.m = m;
+    arm->done = 0;
+    TRY(arm->calls->set_m(arm, m));
+    TRY(time_runs(arm, 1, &seconds));
+    TRY(arm->calls->check(arm));
+    TRY(time_runs(arm, 1, &seconds));
+    arm->repeats = between(least_sample / seconds + 1.0, 1, MOST_REPEATS);
+    double left = spec->seconds / (seconds * (double)arm->repeats);
+    int64_t most = spec->rounds < BENCH_MOST_ROUNDS ? spec->rounds : BENCH_MOST_ROUNDS;
+    arm->rounds = most <= LEAST_ROUNDS ? most : between(left, LEAST_ROUNDS, most);
+    return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile(const double *sorted, int64_t count, double share)
+{
+    double at = share * (double)(count - 1);
+    int64_t low = (int64_t)at, high = low + 1 < count ? low + 1 : low;
+    return sorted[low] + (sorted[high] - sorted[low]) * (at - (double)low);
+}
+
+static int add_record(bench *b, bench_arm *arm)
+{
+    bench_result *result = b->result;
+    bench_record *records = realloc(result->records, (result->count + 1) * sizeof *records);
+    if (!records) return bench_fail(b, 4, "no memory");
+    result->records = records;
+    qsort(arm->samples, (size_t)arm->done, sizeof *arm->samples, by_value);
+    bench_record *r = &arm->record;
+    r->seconds = percentile(arm->samples, arm->done, 0.5);
+    r->low = percentile(arm->samples, arm->done, 0.1);
+    r->high = percentile(arm->samples, arm->done, 0.9);
+    r->rounds = arm->done, r->repeats = arm->repeats;
+    records[result->count++] = *r;
+    return 0;
+}
+
+int bench_measure(bench *b, bench_arms *arms, const bench_shape *shape, int64_t m)
+{
+    for (size_t i = 0; i < arms->count; i++) TRY(make_ready(&arms->at[i], shape, m));
+    for (int64_t round = 0; round < BENCH_MOST_ROUNDS; round++)
+        for (size_t i = 0; i < arms->count; i++) {
+            bench_arm *arm = &arms->at[i];
+            if (b->spec->cancel && *b->spec->cancel) return bench_fail(b, 130, "interrupted");
+            if (round < arm->rounds) TRY(time_runs(arm, arm->repeats, &arm->samples[arm->done++]));
+        }
+    for (size_t i = 0; i < arms->count; i++) TRY(add_record(b, &arms->at[i]));
+    return 0;
+}

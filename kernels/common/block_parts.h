@@ -1,0 +1,368 @@
+/* block_parts.h - from the values of one block (or of a block per lane) to the numbers that it
+ * stores: docs/numerics.md section 10. Before it come lane.h, search.h and, from the kernel that
+ * includes it, the type nib_source with
+ *     nib_f nib_source_x(nib_source s, nib_i32 i)       element i of the block, admitted
+ *     nib_f nib_source_weight(nib_source s, nib_i32 i)  its importance, where s.weighted
+ *     nib_f nib_source_mean(nib_source s)               the mean of the squares of the row, for the
+ *                                                       types of 32 elements
+ * `block` is a constant wherever these are inlined. */
+#ifndef NIB_BLOCK_PARTS_H
+#define NIB_BLOCK_PARTS_H
+
+/* What a block stores but for the codes, and what those are made from. */
+typedef struct nib_parts {
+    nib_n d, m; /* f16 */
+    nib_n sub[16], sub_min[16];
+    nib_f step[16],
+        low[16]; /* per group: x is about code * step - low; iq4 and the plain types: 1 / step */
+    nib_found found[16]; /* for codes where the step is 0 */
+} nib_parts;
+
+/* Numbers of a type: groups of n elements, codes below 2 * limit (without mins) or up to limit. */
+NIB_FN nib_i32 nib_group_of(nib_i32 block)
+{
+    return block == NIB_B_Q2_K || block == NIB_B_Q3_K || block == NIB_B_Q6_K ? 16 : 32;
+}
+NIB_FN nib_i32 nib_groups_of(nib_i32 block)
+{
+    return block == NIB_B_IQ4_NL || block < NIB_B_Q2_K ? 1 : 256 / nib_group_of(block);
+}
+NIB_FN nib_i32 nib_limit_of(nib_i32 block)
+{
+    switch (block) {
+    case NIB_B_Q2_K: return 3;
+    case NIB_B_Q3_K: return 4;
+    case NIB_B_Q4_0: return 8;
+    case NIB_B_Q4_1:
+    case NIB_B_Q4_K: return 15;
+    case NIB_B_Q5_0: return 16;
+    case NIB_B_Q5_1:
+    case NIB_B_Q5_K: return 31;
+    default: return 32; /* q6_K */
+    }
+}
+
+NIB_FN nib_f nib_squares(nib_source s, nib_i32 from, nib_i32 n)
+{
+    nib_f sum = nib_same(0.0f);
+    for (nib_i32 i = from; i < from + n; i++) sum = sum + nib_source_x(s, i) * nib_source_x(s, i);
+    return sum;
+}
+
+/* Group j and its weights; `mean`: of squares, what the type adds to each before the root. */
+NIB_FN void nib_load_group(nib_source s, nib_i32 block, nib_i32 j, nib_f mean, nib_f *x, nib_f *w)
+{
+    nib_i32 n = nib_group_of(block);
+    nib_f sum = nib_same(0.0f);
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < n; i++) {
+        x[i] = nib_source_x(s, j * n + i);
+        sum = sum + x[i] * x[i];
+    }
+    nib_f rms = nib_root(nib_ratio(sum, nib_same((float)n)));
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < n; i++) {
+        nib_f square = x[i] * x[i];
+        if (s.weighted) {
+            nib_f importance = nib_source_weight(s, j * n + i);
+            w[i] = block == NIB_B_Q6_K ? importance : importance * nib_root(mean + square);
+        } else if (block == NIB_B_Q2_K) w[i] = nib_abs(x[i]);
+        else w[i] = block == NIB_B_Q4_K || block == NIB_B_Q5_K ? rms + nib_abs(x[i]) : square;
+    }
+}
+
+NIB_FN nib_f nib_total(const nib_f *w, nib_i32 n)
+{
+    nib_f sum = nib_same(0.0f);
+    for (nib_i32 i = 0; i < n; i++) sum = sum + w[i];
+    return sum;
+}
+
+NIB_FN nib_f nib_inverse_or_0(nib_f d)
+{
+    nib_f zero = nib_same(0.0f);
+    return nib_select(nib_equal(d, zero), zero, nib_ratio(nib_same(1.0f), d));
+}
+
+/* ---- 32 elements ---- */
+
+NIB_FN void nib_parts_plain(nib_source s, nib_i32 block, nib_parts *p)
+{
+    nib_i32 limit = nib_limit_of(block), mins = block == NIB_B_Q4_1 || block == NIB_B_Q5_1;
+    nib_f x[32], d, min, max;
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < 32; i++) x[i] = nib_source_x(s, i);
+    min = max = x[0];
+    NIB_UNROLL
+    for (nib_i32 i = 1; mins && i < 32; i++) {
+        min = nib_select(nib_less(x[i], min), x[i], min);
+        max = nib_select(nib_less(max, x[i]), x[i], max);
+    }
+    if (mins) d = nib_ratio(max - min, nib_same((float)limit));
+    else if (block == NIB_B_Q8_0) d = nib_ratio(nib_abs(nib_extreme(x, 32)), nib_same(127.0f));
+    else d = nib_ratio(nib_extreme(x, 32), nib_same(-(float)limit));
+    p->d = nib_half(d);
+    p->m = nib_half(min);
+    p->step[0] = nib_inverse_or_0(d);
+    p->low[0] = min;
+}
+
+NIB_FN nib_steps nib_steps_of(nib_i32 block, nib_i32 weighted)
+{
+    nib_steps s;
+    s.first = weighted ? -0.9f : block == NIB_B_Q4_K ? -1.0f : -0.5f;
+    s.step = weighted ? 0.05f : 0.1f;
+    s.last = weighted ? 36 : block == NIB_B_Q4_K ? 20 : 15;
+    s.absolute = !weighted && block == NIB_B_Q2_K;
+    return s;
+}
+
+NIB_FN void nib_parts_weighted(nib_source s, nib_i32 block, nib_parts *p)
+{
+    nib_f x[32], w[32];
+    nib_load_group(s, block, 0, nib_source_mean(s), x, w);
+    if (block == NIB_B_Q4_0 || block == NIB_B_Q5_0)
+        p->found[0] = nib_search_signed(x, w, 32, nib_limit_of(block), 1);
+    else p->found[0] = nib_search_min(x, w, 32, nib_limit_of(block), nib_steps_of(block, 1));
+    p->d = nib_half(p->found[0].scale);
+    p->m = nib_half(-p->found[0].min);
+}
+
+/* ---- iq4: one group of 32, or eight ---- */
+
+NIB_FN void nib_parts_iq4(nib_source s, nib_i32 block, nib_parts *p)
+{
+    nib_i32 groups = nib_groups_of(block);
+    nib_f zero = nib_same(0.0f), scale[8], largest = zero, mean = zero;
+    if (s.weighted) mean = nib_squares(s, 0, 32 * groups) * (2.0f / (float)(32 * groups));
+    for (nib_i32 j = 0; j < groups; j++) {
+        nib_f x[32], w[32];
+        nib_load_group(s, block, j, mean, x, w);
+        scale[j] = nib_search_iq4(x, w);
+        nib_m above = nib_less(nib_abs(largest), nib_abs(scale[j]));
+        largest = nib_select(above, scale[j], largest);
+    }
+    nib_f d = groups == 1 ? scale[0] : nib_ratio(-largest, nib_same(32.0f));
+    nib_f inverse = nib_inverse_or_0(d);
+    p->d = nib_half(d);
+    for (nib_i32 j = 0; j < groups; j++) {
+        nib_n l = nib_clamp_n(nib_nearest(inverse * scale[j]), -32, 31);
+        p->sub[j] = l + 32;
+        p->step[j] = groups == 1 ? inverse : nib_inverse_or_0(d * nib_from_n(l));
+    }
+}
+
+/* ---- 256 elements with mins ---- */
+
+/* Factors 0..limit of the largest scale, without an importance; returns the f16 of their unit. */
+NIB_FN nib_n nib_factors(const nib_f *scale, nib_i32 groups, nib_i32 limit, nib_n *sub)
+{
+    nib_f zero = nib_same(0.0f), max = zero;
+    for (nib_i32 j = 0; j < groups; j++) max = nib_select(nib_less(max, scale[j]), scale[j], max);
+    nib_m some = nib_less(zero, max);
+    nib_f inverse = nib_select(some, nib_ratio(nib_same((float)limit), max), zero);
+    for (nib_i32 j = 0; j < groups; j++) {
+        sub[j] = nib_nearest(inverse * scale[j]) & 255;
+        if (limit == 63) sub[j] = nib_clamp_n(sub[j], 0, 63);
+    }
+    return nib_half(nib_select(some, nib_ratio(max, nib_same((float)limit)), zero));
+}
+
+NIB_FN nib_n nib_weighted_factors(const nib_f *scale, const nib_f *total, nib_i32 groups,
+                                  nib_i32 limit, nib_n *sub)
+{
+    nib_f code[16];
+    nib_f unit = nib_search_positive(scale, total, groups, limit, code);
+    for (nib_i32 j = 0; j < groups; j++) sub[j] = nib_nearest(code[j]);
+    return nib_half(unit);
+}
+
+NIB_FN void nib_parts_mins(nib_source s, nib_i32 block, nib_parts *p)
+{
+    nib_i32 n = nib_group_of(block), groups = 256 / n, limit = block == NIB_B_Q2_K ? 15 : 63;
+    nib_f scale[16], min[16], total[16], mean = nib_same(0.0f);
+    if (s.weighted)
+        mean = nib_squares(s, 0, 256) * (block == NIB_B_Q2_K ? 1.0f : 2.0f) * (1.0f / 256.0f);
+    for (nib_i32 j = 0; j < groups; j++) {
+        nib_f x[32], w[32];
+        nib_load_group(s, block, j, mean, x, w);
+        total[j] = nib_total(w, n);
+        p->found[j] = nib_search_min(x, w, n, nib_limit_of(block), nib_steps_of(block, s.weighted));
+        scale[j] = p->found[j].scale;
+        min[j] = p->found[j].min;
+    }
+    if (s.weighted) {
+        p->d = nib_weighted_factors(scale, total, groups, limit, p->sub);
+        p->m = nib_weighted_factors(min, total, groups, limit, p->sub_min);
+    } else {
+        p->d = nib_factors(scale, groups, limit, p->sub);
+        p->m = nib_factors(min, groups, limit, p->sub_min);
+    }
+    for (nib_i32 j = 0; j < groups; j++) {
+        if (block == NIB_B_Q2_K) { /* one byte, into which both go unmasked */
+            nib_n byte = (p->sub[j] | p->sub_min[j] << 4) & 255;
+            p->sub[j] = byte & 15;
+            p->sub_min[j] = byte >> 4;
+        }
+        p->step[j] = nib_from_half(p->d) * nib_from_n(p->sub[j]);
+        p->low[j] = nib_from_half(p->m) * nib_from_n(p->sub_min[j]);
+    }
+}
+
+/* ---- 256 elements without mins ---- */
+
+/* Codes and scales of NIB_TOGETHER groups from j on, without an importance. */
+NIB_FN void nib_improved_groups(nib_source s, nib_i32 j, nib_f *code, nib_f *scale)
+{
+    nib_f x[16 * NIB_TOGETHER];
+    NIB_UNROLL
+    for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) x[i] = nib_source_x(s, j * 16 + i);
+    nib_search_improved(x, 16, 4, code, scale);
+}
+
+NIB_FN void nib_parts_q3(nib_source s, nib_parts *p)
+{
+    nib_f scale[16], total[16], mean = nib_same(0.0f), zero = nib_same(0.0f);
+    if (s.weighted) mean = nib_squares(s, 0, 256) * 2.0f * (1.0f / 256.0f);
+    for (nib_i32 j = 0; s.weighted && j < 16; j++) {
+        nib_f x[16], w[16];
+        nib_load_group(s, NIB_B_Q3_K, j, mean, x, w);
+        total[j] = nib_total(w, 16);
+        p->found[j] = nib_search_signed(x, w, 16, 4, 1);
+        scale[j] = p->found[j].scale;
+    }
+    for (nib_i32 j = 0; !s.weighted && j < 16; j += NIB_TOGETHER) {
+        nib_f code[16 * NIB_TOGETHER];
+        nib_improved_groups(s, j, code, scale + j);
+    }
+    if (s.weighted) {
+        nib_found f = nib_search_signed(scale, total, 16, 32, 0);
+        p->d = nib_half(f.scale);
+        for (nib_i32 j = 0; j < 16; j++)
+            p->sub[j] = nib_nearest(nib_code(f.inverse * scale[j], -32, 31) + f.bias);
+    } else {
+        nib_f largest = nib_extreme(scale, 16);
+        nib_m none = nib_equal(largest, zero);
+        nib_f inverse = nib_ratio(nib_same(-32.0f), largest);
+        p->d = nib_half(nib_select(none, zero, nib_ratio(nib_same(1.0f), inverse)));
+        for (nib_i32 j = 0; j < 16; j++) {
+            nib_n l = nib_clamp_n(nib_nearest(inverse * scale[j]), -32, 31) + 32;
+            p->sub[j] = nib_select_n(none, nib_same_n(0), l);
+        }
+    }
+    for (nib_i32 j = 0; j < 16; j++) p->step[j] = nib_from_half(p->d) * nib_from_n(p->sub[j] - 32);
+}
+
+NIB_FN void nib_parts_q6(nib_source s, nib_parts *p)
+{
+    nib_f scale[16], zero = nib_same(0.0f);
+    for (nib_i32 j = 0; j < 16; j++) {
+        nib_f x[16], w[16];
+        nib_load_group(s, NIB_B_Q6_K, j, zero, x, w);
+        p->found[j] = nib_search_signed(x, w, 16, 32, 1);
+        scale[j] = p->found[j].scale;
+    }
+    nib_f largest = nib_extreme(scale, 16);
+    nib_m none = nib_less(nib_abs(largest), nib_same(NIB_TOO_SMALL));
+    nib_f inverse = nib_ratio(nib_same(-128.0f), largest);
+    p->d = nib_half(nib_select(none, zero, nib_ratio(nib_same(1.0f), inverse)));
+    for (nib_i32 j = 0; j < 16; j++) {
+        nib_n l = nib_clamp_n(nib_nearest(inverse * scale[j]), -0x7fffffff, 127) & 255;
+        l = nib_select_n(none, nib_same_n(0), (l ^ 128) - 128);
+        p->sub[j] = l;
+        p->step[j] = nib_from_half(p->d) * nib_from_n(l);
+        p->found[j].bias =
+            nib_select(none, zero, p->found[j].bias); /* a block of nothing: codes 0 */
+        p->found[j].inverse = nib_select(none, zero, p->found[j].inverse);
+    }
+}
+
+NIB_FN void nib_parts_of(nib_source s, nib_i32 block, nib_parts *p)
+{
+    p->m = nib_same_n(0);
+    switch (block) {
+    case NIB_B_Q2_K:
+    case NIB_B_Q4_K:
+    case NIB_B_Q5_K: nib_parts_mins(s, block, p); break;
+    case NIB_B_Q3_K: nib_parts_q3(s, p); break;
+    case NIB_B_Q6_K: nib_parts_q6(s, p); break;
+    case NIB_B_IQ4_NL:
+    case NIB_B_IQ4_XS: nib_parts_iq4(s, block, p); break;
+    default:
+        if (s.weighted) nib_parts_weighted(s, block, p);
+        else nib_parts_plain(s, block, p);
+    }
+}
+
+/* ---- codes ---- */
+
+NIB_FN nib_n nib_plain_code(nib_i32 block, const nib_parts *p, nib_f x)
+{
+    nib_i32 limit = nib_limit_of(block);
+    nib_f v = x * p->step[0];
+    if (block == NIB_B_Q8_0) { /* to the nearest, ties away from zero */
+        nib_f half_ =
+            nib_select(nib_less(v, nib_same(0.0f)), nib_same(-0.49999997f), nib_same(0.49999997f));
+        return nib_truncated(v + half_);
+    }
+    if (block == NIB_B_Q4_1 || block == NIB_B_Q5_1)
+        return nib_clamp_n(nib_truncated((x - p->low[0]) * p->step[0] + nib_same(0.5f)), 0, limit);
+    return nib_clamp_n(nib_truncated(v + nib_same((float)limit + 0.5f)), 0, 2 * limit - 1);
+}
+
+/* The codes of group j, as they are stored. */
+NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i32 j, nib_n *code)
+{
+    nib_i32 n = nib_group_of(block), limit = nib_limit_of(block);
+    nib_i32 mins = block == NIB_B_Q4_1 || block == NIB_B_Q5_1 || block == NIB_B_Q2_K ||
+                   block == NIB_B_Q4_K || block == NIB_B_Q5_K;
+    nib_i32 low = mins ? 0 : -limit, high = mins ? limit : limit - 1;
+    nib_i32 plain = block < NIB_B_Q2_K && !s.weighted, bias = mins ? 0 : limit;
+    nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
+    if (block == NIB_B_Q3_K && !s.weighted) {
+        nib_f found[16 * NIB_TOGETHER], scale[NIB_TOGETHER];
+        nib_i32 k = j % NIB_TOGETHER;
+        for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) found[i] = nib_same(0.0f);
+        if (nib_any(gone)) nib_improved_groups(s, j - k, found, scale);
+        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[k * 16 + i]);
+    }
+    for (nib_i32 i = 0; i < n; i++) {
+        nib_f x = nib_source_x(s, j * n + i);
+        if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS) {
+            code[i] = nib_nearest(nib_iq4_nearest(p->step[j] * x).index);
+        } else if (plain) {
+            code[i] = nib_plain_code(block, p, x);
+        } else {
+            nib_f v = block < NIB_B_Q2_K ? x : nib_ratio(mins ? x + p->low[j] : x, p->step[j]);
+            nib_n stepped = nib_clamp_n(nib_nearest(v), low, high) + bias;
+            nib_n found = code[i];
+            if (block != NIB_B_Q3_K || s.weighted) {
+                nib_f again = p->found[j].inverse * (x - p->found[j].from);
+                found = nib_nearest(nib_code(again, low, high) + p->found[j].bias);
+            }
+            code[i] = block < NIB_B_Q2_K ? found : nib_select_n(gone, found, stepped);
+        }
+    }
+}
+
+#if !defined(NIB_CPU_LANE_SIMD_H)
+/* One block into a private array of f.bytes bytes. */
+NIB_FN void nib_block_quantize(nib_source s, nib_i32 block, nib_block_form f, nib_u8 *bytes)
+{
+    nib_parts p;
+    nib_parts_of(s, block, &p);
+    for (nib_i32 i = 0; i < f.bytes; i++) bytes[i] = 0;
+    nib_put_half(bytes, f.d_at, (nib_u32)p.d);
+    nib_put_half(bytes, f.m_at, (nib_u32)p.m);
+    for (nib_i32 j = 0; j < nib_groups_of(block); j++) {
+        nib_i32 n = nib_group_of(block), code[32];
+        nib_codes_of(s, block, &p, j, code);
+        for (nib_i32 i = 0; i < n; i++) nib_put_parts(bytes, nib_code_at(f, j * n + i), code[i]);
+        if (f.sub == NIB_SUB_NONE) continue;
+        nib_put_parts(bytes, nib_sub_at(f, 0, j), p.sub[j]);
+        if (f.m_at != NIB_NOWHERE) nib_put_parts(bytes, nib_sub_at(f, 1, j), p.sub_min[j]);
+    }
+}
+#endif
+
+#endif

@@ -1,0 +1,189 @@
+/* blocks_simd.h - ggml's blocks, LANES of them at once: lane = block, element i of all in one
+ * vector, so that every sum runs in a block's own order. Included after a vec_*.h.
+ *
+ *   x of LANES blocks --transposed--> x[elements] vectors --search.h--> numbers of the blocks,
+ *   codes[elements] x LANES bytes --transposed--> each block's bytes
+ *
+ * Tails below LANES blocks go to the plain kernel. Bound: arithmetic; q4_K takes 21 steps of 17
+ * operations a weight (AVX-512, 16 lanes: about 25 cycles a weight). */
+#ifndef NIB_CPU_BLOCKS_SIMD_H
+#define NIB_CPU_BLOCKS_SIMD_H
+
+#include "blocks.h"
+#include "kernels.h"
+#include "lane_simd.h"
+
+#include "../common/search.h"
+
+typedef struct nib_source {
+    const vf *x, *importance;
+    nib_i32 weighted;
+    vf mean;
+} nib_source;
+
+NIB_FN vf nib_source_x(nib_source s, nib_i32 i) { return s.x[i]; }
+NIB_FN vf nib_source_weight(nib_source s, nib_i32 i) { return s.importance[i]; }
+NIB_FN vf nib_source_mean(nib_source s) { return s.mean; }
+
+#include "../common/block_parts.h"
+
+#include "blocks_plain_simd.h"
+
+/* LANES blocks on their way. */
+typedef struct batch {
+    vf x[256], importance[256];
+    float rows[LANES * 256];
+    nib_u8 codes[256][LANES], row[256];
+    nib_parts parts;
+    vm nonfinite, zeros;
+} batch;
+
+/* Element i of each block into one vector; NaN and infinities by policy. */
+INLINE void load_batch(batch *b, const nib_args *a, const void *x, int elements)
+{
+    const nib_u8 *from = x;
+    nib_i32 size = a->x_type == NIB_T_F32 ? 4 : 2;
+    for (int i = 0; i < LANES * elements; i += LANES) {
+        vf row = v_from_type(v_load_raw(from + i * size, a->x_type), a->x_type);
+        memcpy(b->rows + i, &row, sizeof row);
+    }
+    vi any = v_splat_int(0);
+    vm bad = m_less_int(any, any);
+    for (int i = 0; i < elements; i++) {
+        b->x[i] = v_gather(b->rows + i, v_iota() * elements);
+        vi magnitude = (vi)b->x[i] & 0x7fffffff;
+        any |= magnitude;
+        bad = m_either(bad, m_less_int(v_splat_int(0x7f7fffff), magnitude));
+    }
+    b->nonfinite = bad;
+    b->zeros = m_less_int(any, v_splat_int(1));
+    if (!m_any(bad)) return;
+    any = v_splat_int(0);
+    for (int i = 0; i < elements; i++) {
+        for (int lane = 0; lane < LANES; lane++) {
+            float value = b->x[i][lane];
+            if (!nib_is_finite(value))
+                b->x[i][lane] = nib_substitute(value, a->nonfinite, a->x_type);
+        }
+        any |= (vi)b->x[i] & 0x7fffffff;
+    }
+    b->zeros = m_less_int(any, v_splat_int(1));
+}
+
+/* A plane of codes' parts of `bits` bits from bit `shift` of the codes, in runs. */
+INLINE void put_plane(nib_u8 *bytes, const nib_u8 *code, int elements, int shift, int bits, int run)
+{
+    int of_byte = 8 / bits, mask = (1 << bits) - 1;
+    for (int chunk = 0; chunk < elements; chunk += run * of_byte, bytes += run)
+        for (int l = 0; l < run; l++) {
+            int byte = 0;
+            for (int k = 0; k < of_byte; k++)
+                byte |= (code[chunk + k * run + l] >> shift & mask) << (k * bits);
+            bytes[l] = (nib_u8)byte;
+        }
+}
+
+INLINE int sub_bytes(nib_block_form f)
+{
+    if (f.sub == NIB_SUB_NONE) return 0;
+    return f.sub == NIB_SUB_SPLIT ? 6 : f.sub == NIB_SUB_SIXES || f.sub == NIB_SUB_PAIRS ? 12 : 16;
+}
+
+INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *bytes)
+{
+    for (int i = 0; i < sub_bytes(f); i++) bytes[f.sub_at + i] = 0;
+    nib_put_half(bytes, f.d_at, (nib_u32)b->parts.d[lane]);
+    nib_put_half(bytes, f.m_at, (nib_u32)b->parts.m[lane]);
+    for (int j = 0; f.sub != NIB_SUB_NONE && j < f.elements / f.group; j++) {
+        nib_put_parts(bytes, nib_sub_at(f, 0, j), b->parts.sub[j][lane]);
+        if (f.m_at != NIB_NOWHERE)
+            nib_put_parts(bytes, nib_sub_at(f, 1, j), b->parts.sub_min[j][lane]);
+    }
+    put_plane(bytes + f.low_at, b->row, f.elements, 0, f.low_bits, f.low_run);
+    if (f.high_bits)
+        put_plane(bytes + f.high_at, b->row, f.elements, f.low_bits, f.high_bits, f.high_run);
+}
+
+/* Blocks item..item + LANES - 1. */
+INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args *a,
+                           cell_report *report, nib_i64 item, nib_block_form f, nib_i32 weighted)
+{
+    int n = f.elements;
+    nib_u8 *out = (nib_u8 *)span[NIB_OUT] + item * f.bytes;
+    nib_source s = {b->x, b->importance, weighted, v_splat(0.0f)};
+    load_batch(b, a, (const nib_u8 *)span[NIB_X] + item * n * (a->x_type == NIB_T_F32 ? 4 : 2), n);
+    if (weighted) {
+        const float *importance = span[NIB_SCALES];
+        vi at = v_splat_int(0);
+        for (int lane = 0; lane < LANES; lane++)
+            at[lane] = (nib_i32)((item + lane) % a->scale_cols) * n;
+        for (int i = 0; i < n; i++) b->importance[i] = v_gather(importance + i, at);
+    }
+    for (int lane = 0; a->weights == NIB_W_ROW && lane < LANES; lane++) {
+        float mean;
+        memcpy(&mean, out + lane * f.bytes, sizeof mean);
+        s.mean[lane] = mean;
+    }
+    nib_parts_of(s, f.block, &b->parts);
+    for (int j = 0; j < nib_groups_of(f.block); j++) {
+        nib_n code[32];
+        nib_codes_of(s, f.block, &b->parts, j, code);
+        for (int i = 0; i < nib_group_of(f.block); i++)
+            v_store_bytes(b->codes[j * nib_group_of(f.block) + i], code[i]);
+    }
+    for (int lane = 0; lane < LANES; lane++, out += f.bytes) {
+        int nonfinite = m_lane(b->nonfinite, lane);
+        for (int i = 0; i < n; i++) b->row[i] = b->codes[i][lane];
+        if (nonfinite && a->nonfinite == NIB_N_ERROR) poison_block(out, f);
+        else store_block(b, f, lane, out);
+        report_block(report, a, item + lane, nonfinite, m_lane(b->zeros, lane),
+                     load_half(out, f.d_at), load_half(out, f.m_at));
+    }
+}
+
+INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+                             nib_i64 end, nib_block_form f, nib_i32 weighted)
+{
+    cell_report report = CELL_REPORT_EMPTY;
+    batch b;
+    for (; end - begin >= LANES; begin += LANES)
+        quantize_batch(&b, span, a, &report, begin, f, weighted);
+    report_add(span[NIB_REPORT], &report);
+    nib_cpu_quantize_blocks(span, a, begin, end);
+}
+
+INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+                          nib_i64 end, nib_block_form f)
+{
+    if (a->weights) quantize_batches(span, a, begin, end, f, 1);
+    else if (f.sub == NIB_SUB_NONE && f.codes != NIB_CODES_IQ4)
+        quantize_plain(span, a, begin, end, f);
+    else quantize_batches(span, a, begin, end, f, 0);
+}
+
+/* One function a type, with and without an importance, compiled for its numbers. */
+#define NIB_BLOCK(ID, name, wire, elements, bytes, bits, group, rule, scale, low_at, low_bits,     \
+                  low_run, high_at, high_bits, high_run, d_at, m_at, sub_at, sub, codes, text)     \
+    static void quantize_##ID(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,       \
+                              nib_i64 end)                                                         \
+    {                                                                                              \
+        const nib_block_form f = {wire,     elements, bytes,   group,         low_at,              \
+                                  low_bits, low_run,  high_at, high_bits,     high_run,            \
+                                  d_at,     m_at,     sub_at,  NIB_SUB_##sub, NIB_CODES_##codes};  \
+        quantize_form(span, a, begin, end, f);                                                     \
+    }
+#include "../../include/nibble_schemes.def"
+
+NIB_CPU_KERNEL(ISA(nib_cpu_quantize_blocks))
+{
+    switch (args->form.block) {
+#define NIB_BLOCK(ID, ...)                                                                         \
+    case NIB_B_##ID:                                                                               \
+        quantize_##ID(span, args, begin, end);                                                     \
+        break;
+#include "../../include/nibble_schemes.def"
+    default: break;
+    }
+}
+
+#endif
