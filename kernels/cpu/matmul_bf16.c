@@ -5,13 +5,6 @@
 
 #include "matmul_simd.h"
 
-INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-
-INLINE vi subtract_words(vi a, vi b) { return (vi)_mm512_sub_epi16((__m512i)a, (__m512i)b); }
-INLINE vi subtract_bytes(vi a, int b)
-{
-    return (vi)_mm512_sub_epi8((__m512i)a, _mm512_set1_epi8((char)b));
-}
 INLINE vi add_codes(vi sum, vi w, vi x)
 {
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);

@@ -76,6 +76,13 @@ INLINE vf code_values(vi w, int shift, vi zeros)
 }
 INLINE vi bf16_pair(vf even, vf odd) { return (vi)(((vu)even >> 16) | ((vu)odd & 0xffff0000u)); }
 
+INLINE vi subtract_words(vi a, vi b) { return (vi)((vw)a - (vw)b); }
+/* Bytes wrap: unsigned ones become signed. */
+INLINE vi subtract_bytes(vi a, int b)
+{
+    return (vi)((vub)a - (vub)v_splat_int((nib_i32)((nib_u32)b * 0x01010101u)));
+}
+
 /* Four unsigned codes of every lane, one a byte, to steps from `s` on. `half` makes them w'. */
 INLINE void lay_bytes(blocks *b, int v, nib_i64 s, vi w, vi zeros, int half, int form, int wide)
 {

@@ -5,8 +5,7 @@
  *   dot_bytes            adds four products u8 x s8 to every lane
  *   dot_nibbles          the same for eight codes of 4 bits
  *   table16, make_table  the values of 4-bit codes, less a number
- *   nibble_values        those of one code in every lane, as f32
- *   v_fma                a * b + c, rounded once */
+ *   nibble_values        those of one code in every lane, as f32 */
 #ifndef NIB_CPU_MATMUL_SIMD_H
 #define NIB_CPU_MATMUL_SIMD_H
 
@@ -37,6 +36,7 @@ INLINE void v_store(void *p, vi v) { memcpy(p, &v, sizeof v); }
 INLINE vf v_convert(vi v) { return __builtin_convertvector(v, vf); }
 
 /* Sums wrap on the way to totals that hold (docs/numerics.md section 9). */
+INLINE vi v_wrap_add(vi a, vi b) { return (vi)((vu)a + (vu)b); }
 INLINE vi v_wrap_sub(vi a, vi b) { return (vi)((vu)a - (vu)b); }
 INLINE vi v_wrap_mul(vi a, nib_i32 b) { return (vi)((vu)a * (nib_u32)b); }
 INLINE nib_i32 wrap_mul(nib_i32 a, nib_i32 b) { return (nib_i32)((nib_u32)a * (nib_u32)b); }

@@ -24,13 +24,6 @@ INLINE vi dot_nibbles(vi sum, vi w, xcodes low, xcodes high)
     return dot_bytes(sum, (vi)((vu)w >> 4 & 0x0f0f0f0fu), high);
 }
 
-INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-
-INLINE vi subtract_words(vi a, vi b) { return (vi)_mm512_sub_epi16((__m512i)a, (__m512i)b); }
-INLINE vi subtract_bytes(vi a, int b)
-{
-    return (vi)_mm512_sub_epi8((__m512i)a, _mm512_set1_epi8((char)b));
-}
 INLINE vi add_codes(vi sum, vi w, vi x)
 {
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);

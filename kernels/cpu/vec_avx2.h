@@ -258,6 +258,15 @@ enum { LANES = 8 };
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
 typedef uint32_t vu __attribute__((vector_size(32)));
+typedef int16_t vw __attribute__((vector_size(32))); /* words and bytes of the same vector */
+typedef uint16_t vuw __attribute__((vector_size(32)));
+typedef uint8_t vub __attribute__((vector_size(32)));
+
+/* a * b + c, rounded once. */
+INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+/* Products of words, and of u8 x s8, two and two added; the latter saturate. */
+INLINE vi v_madd(vw a, vw b) { return (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+INLINE vw v_maddubs(vi u, vi s) { return (vw)_mm256_maddubs_epi16((__m256i)u, (__m256i)s); }
 
 /* b where either is NaN. */
 INLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }

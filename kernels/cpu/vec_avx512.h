@@ -238,6 +238,15 @@ enum { LANES = 16 };
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
 typedef uint32_t vu __attribute__((vector_size(64)));
+typedef int16_t vw __attribute__((vector_size(64))); /* words and bytes of the same vector */
+typedef uint16_t vuw __attribute__((vector_size(64)));
+typedef uint8_t vub __attribute__((vector_size(64)));
+
+/* a * b + c, rounded once. */
+INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+/* Products of words, and of u8 x s8, two and two added; the latter saturate. */
+INLINE vi v_madd(vw a, vw b) { return (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b); }
+INLINE vw v_maddubs(vi u, vi s) { return (vw)_mm512_maddubs_epi16((__m512i)u, (__m512i)s); }
 
 /* b where either is NaN. */
 INLINE vf v_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }

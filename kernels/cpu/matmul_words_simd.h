@@ -1,0 +1,39 @@
+/* matmul_words_simd.h - int8 products without VNNI, over either vec_*.h: maddubs saturates at two products of
+ * 255 * 127, so that bytes are multiplied as words; nibbles are small enough for it. */
+#ifndef NIB_CPU_MATMUL_WORDS_SIMD_H
+#define NIB_CPU_MATMUL_WORDS_SIMD_H
+
+#include "matmul_simd.h"
+
+/* Codes 0 and 2 of four, and 1 and 3, as words; and all four as bytes. */
+typedef struct xcodes {
+    vw even, odd;
+    vi bytes;
+} xcodes;
+
+INLINE xcodes x_codes(const int8_t *x)
+{
+    int four;
+    memcpy(&four, x, sizeof four);
+    vi bytes = v_splat_int(four);
+    return (xcodes){(vw)((vuw)bytes << 8) >> 8, (vw)bytes >> 8, bytes};
+}
+
+INLINE vi dot_bytes(vi sum, vi w, xcodes x)
+{
+    vw even = (vw)(w & 0x00ff00ff), odd = (vw)((vuw)w >> 8);
+    return v_wrap_add(sum, v_madd(even, x.even) + v_madd(odd, x.odd));
+}
+
+/* Four products of 15 * 128 are below 2^15. */
+INLINE vi dot_nibbles(vi sum, vi w, xcodes low, xcodes high)
+{
+    vi first = w & 0x0f0f0f0f, second = (vi)((vuw)w >> 4) & 0x0f0f0f0f;
+    vw sums = v_maddubs(first, low.bytes) + v_maddubs(second, high.bytes);
+    return v_wrap_add(sum, v_madd(sums, (vw)v_splat_int(0x00010001)));
+}
+
+INLINE vi add_codes(vi sum, vi w, vi x) { return v_wrap_add(sum, v_madd((vw)w, (vw)x)); }
+INLINE vf add_floats(vf sum, vi w, vi x) { return v_fma((vf)w, (vf)x, sum); }
+
+#endif
