@@ -106,10 +106,7 @@ enum {
     NIB_IF_WARP_GROUP = 1 << 6, /* group is 32, 64, 128 or 256 and divides the columns */
     NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
     NIB_IF_SEGMENT32 = 1 << 8,  /* segment % 32 == 0, or one segment per row */
-    NIB_IF_GROUP16 = 1 << 9,    /* group % 16 == 0, or one group per row */
-    NIB_IF_GROUP64 = 1 << 10,   /* group % 64 == 0, or one group per row */
-    NIB_IF_GROUP128 = 1 << 11,  /* group % 128 == 0, or one group per row */
-    NIB_IF_NO_SUMS = 1 << 16,   /* the blocks need no sum over their row (NIB_W_ROW) */
+    NIB_IF_NO_SUMS = 1 << 9,    /* the blocks need no sum over their row (NIB_W_ROW) */
 };
 
 /* What a row of MATMUL has besides. A row of PACK has the pack alone. */
