@@ -90,8 +90,8 @@ typedef struct nib_block_form {
  * as int8, or mins; sums of w' over each group, int32. How each lies is the pack's (kernels/<backend>).
  *
  * Prepared x, where x_form is not 0: x_rows rows of pack_cols elements of type x_form, zeros behind K
- * and behind m; then for I8: f32 scales[x_rows], int32 zeros[x_rows]; then, where the weights have
- * offsets, sums[x_rows][scale_cols] of each group (int32 for I8, otherwise f32). */
+ * and behind m; then, for I8 alone, f32 scales[x_rows], int32 zeros[x_rows] and, where the weights have
+ * offsets, int32 sums[x_rows][scale_cols] of the codes of each group. */
 typedef struct nib_product {
     nib_i64 m;                              /* rows of x and y */
     nib_i64 x_pitch, y_pitch;               /* elements from one row to the next */
@@ -133,9 +133,11 @@ typedef struct nib_args {
 #define NIB_X_BYTES(form) ((form) == NIB_T_I8 ? 1 : (form) == NIB_T_F32 ? 4 : 2)
 #define NIB_X_SCALES_AT(a)                                                                         \
     (((a).p.x_rows * (a).p.pack_cols * NIB_X_BYTES((a).p.x_form) + 3) / 4 * 4)
-#define NIB_X_ZEROS_AT(a) (NIB_X_SCALES_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
-#define NIB_X_SUMS_AT(a) (NIB_X_ZEROS_AT(a) + ((a).p.x_form == NIB_T_I8 ? 4 * (a).p.x_rows : 0))
+#define NIB_X_ZEROS_AT(a) (NIB_X_SCALES_AT(a) + 4 * (a).p.x_rows)
+#define NIB_X_SUMS_AT(a) (NIB_X_ZEROS_AT(a) + 4 * (a).p.x_rows)
 #define NIB_X_END(a)                                                                               \
-    (NIB_X_SUMS_AT(a) + ((a).offset != NIB_O_NONE ? 4 * (a).p.x_rows * (a).scale_cols : 0))
+    ((a).p.x_form != NIB_T_I8   ? NIB_X_SCALES_AT(a)                                               \
+     : (a).offset == NIB_O_NONE ? NIB_X_SUMS_AT(a)                                                 \
+                                : NIB_X_SUMS_AT(a) + 4 * (a).p.x_rows * (a).scale_cols)
 
 #endif
