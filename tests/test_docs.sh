@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test_docs.sh SOURCE_DIR CC LIBNIBBLE [FLAGS] - the C program of docs/matmul.md, cut from the page, builds without a warning
-# against the shared library and gives a product that is as good as int4 is.
+# test_docs.sh SOURCE_DIR CC LIBNIBBLE [FLAGS] - docs/env.md says what host/core/env.def says; the C program of docs/matmul.md, cut
+# from the page, builds without a warning against the shared library and gives a product that is as good as int4 is.
 set -uo pipefail
 source_dir=$1 cc=$2 library=$3 flags=${4:-}
 work=$(mktemp -d) || exit 1
@@ -19,6 +19,11 @@ check() { # WHAT COMMAND...
 good() { # DEVICE: at least 15 dB
     "$work/matmul" "$1" | tee "$work/line" && awk -v device="$1" '$3 == device ":" && $7 > 15 && $7 < 60 { ok = 1 } END { exit !ok }' "$work/line"
 }
+
+variables() { # the rows of env.def as those of the page
+    sed -nE 's/^NIB_ENV\([A-Z_]+, *"(\w+)", *"(\w+)", *"(.*)"\)$/| \1 | \2 | \3 |/p' "$source_dir/host/core/env.def"
+}
+check "docs/env.md has the rows of env.def" diff <(variables) <(grep NIBBLE_ "$source_dir/docs/env.md" | tr -d '`')
 
 awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$source_dir/docs/matmul.md" >"$work/matmul.c"
 check "the page holds a program" grep -q nib_matmul_run "$work/matmul.c"
