@@ -296,7 +296,7 @@ NIB_FN nib_found nib_search_min(const nib_f *x, const nib_f *w, nib_i32 n, nib_i
 
 /* The nearest of the 16 values and its number, the upper one of two; as in ggml what is no number
  * gets 15. A tie lies half way between two values, exactly; ggml subtracts both and compares, which
- * decides alike (tried for every f32). */
+ * decides alike: tests/test_search.c. */
 typedef struct nib_iq4 {
     nib_f value, index;
 } nib_iq4;
