@@ -36,7 +36,7 @@ sources() {
     local folders=()
     for folder in "$@"; do [ -d "$folder" ] && folders+=("$folder"); done
     [ ${#folders[@]} = 0 ] || find "${folders[@]}" -type f \
-        \( -name '*.c' -o -name '*.h' -o -name '*.cl' -o -name '*.cu' -o -name '*.cuh' -o -name '*.def' \) | sort
+        \( -name '*.c' -o -name '*.h' -o -name '*.cl' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.def' \) | sort
 }
 
 # The named files' text without comments, as "file:line:text"; one awk for all, as there are hundreds.
