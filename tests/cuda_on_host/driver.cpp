@@ -435,8 +435,8 @@ API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned g
 {
     BEGIN(true);
     auto asked = state.shared_limit.find(function);
-    size_t limit = asked == state.shared_limit.end() || asked->second < 48 * 1024 ? 48 * 1024
-                                                                                 : asked->second;
+    size_t limit =
+        asked == state.shared_limit.end() || asked->second < 48 * 1024 ? 48 * 1024 : asked->second;
     if (stream->context != current.back() || !gx || gy != 1 || gz != 1 || by != 1 || bz != 1 ||
         bx > 1024 || shared_bytes > limit || extra)
         return INVALID_VALUE;
