@@ -250,9 +250,49 @@ static void only_launches(void)
     nib_close(ctx);
 }
 
+/* ---- many queues ---- */
+
+/* One kernel in many queues, each launch wider than all before: PoCL before 6.0 loads it anew for
+ * each, and counted its users wrongly where several were under way. */
+static void widening(void)
+{
+    enum { STREAMS = 8, ROUNDS = 100, STEP = 4096, MOST = STREAMS * ROUNDS * STEP };
+    nib_ctx *ctx;
+    nib_stream *streams[STREAMS];
+    nib_mem x, y[STREAMS];
+    float *ones = malloc(MOST * sizeof *ones);
+    uint16_t *halves = malloc(MOST * sizeof *halves);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < MOST; i++) ones[i] = 1;
+    CHECK_OK(nib_open("opencl:0", NULL, &ctx));
+    CHECK_OK(nib_alloc(ctx, MOST * sizeof *ones, &x));
+    for (int s = 0; s < STREAMS; s++) {
+        CHECK_OK(nib_stream_open(ctx, &streams[s]));
+        CHECK_OK(nib_alloc(ctx, MOST * sizeof *halves, &y[s]));
+    }
+    CHECK_OK(nib_upload(streams[0], x, ones, MOST * sizeof *ones));
+    CHECK_OK(nib_sync(streams[0]));
+    for (int64_t i = 0; i < STREAMS * ROUNDS; i++)
+        CHECK_OK(
+            nib_convert(streams[i % STREAMS], (i + 1) * STEP, NIB_F32, x, NIB_F16, y[i % STREAMS]));
+    for (int s = 0; s < STREAMS; s++) {
+        int64_t count = MOST - (int64_t)(STREAMS - 1 - s) * STEP;
+        CHECK_OK(nib_download(streams[s], halves, y[s], (size_t)count * sizeof *halves));
+        CHECK_OK(nib_sync(streams[s]));
+        for (int64_t i = 0; i < count; i++) wrong += halves[i] != 0x3c00;
+        nib_free(ctx, &y[s]);
+        nib_stream_close(streams[s]);
+    }
+    CHECK(wrong == 0, "%lld of all halves are wrong", (long long)wrong);
+    nib_free(ctx, &x);
+    nib_close(ctx);
+    free(ones), free(halves);
+}
+
 int main(void)
 {
     nib_ctx *ctx;
+    setenv("POCL_MAX_PTHREAD_COUNT", "16", 0); /* so many kernels of widening() are under way */
     nib_status status = nib_open("opencl:0", NULL, &ctx);
     if (status == NIB_E_NO_DEVICE) {
         check_skip("opencl:0", nib_last_error());
@@ -264,5 +304,6 @@ int main(void)
     events();
     refused();
     only_launches();
+    widening();
     return check_done();
 }

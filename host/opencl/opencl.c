@@ -149,6 +149,7 @@ static void close_device(void *impl)
     nib_opencl *cl = impl;
     for (int i = 0; i < NIB_MODULE_COUNT; i++)
         if (cl->programs[i]) nib_cl.clReleaseProgram(cl->programs[i]);
+    if (cl->last) nib_cl.clReleaseEvent(cl->last);
     nib_cl.clReleaseContext(cl->context);
     pthread_mutex_destroy(&cl->mutex);
     free(cl);
@@ -367,6 +368,26 @@ static nib_status load(void *impl, void *queue, const nib_kernel *kernel)
     return NIB_OK;
 }
 
+/* Enqueues a kernel; after the last of the context where the device takes one at a time. */
+static cl_int enqueue(nib_opencl *cl, stream *s, cl_kernel kernel, size_t global, size_t local)
+{
+    if (!cl->device->one_kernel)
+        return nib_cl.clEnqueueNDRangeKernel(s->queue, kernel, 1, NULL, &global, &local, 0, NULL,
+                                             NULL);
+    cl_event event;
+    pthread_mutex_lock(&cl->mutex);
+    cl_int error =
+        nib_cl.clEnqueueNDRangeKernel(s->queue, kernel, 1, NULL, &global, &local, cl->last != NULL,
+                                      cl->last ? &cl->last : NULL, &event);
+    if (error == CL_SUCCESS) {
+        nib_cl.clFlush(s->queue); /* so that other queues can wait for it */
+        if (cl->last) nib_cl.clReleaseEvent(cl->last);
+        cl->last = event;
+    }
+    pthread_mutex_unlock(&cl->mutex);
+    return error;
+}
+
 static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
                          const nib_request *request)
 {
@@ -384,8 +405,7 @@ static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
             !nib_add(total, size - 1, &total))
             return NIB_FAIL(NIB_E_OVERFLOW, "%s: more work-items than 63 bits count", kernel->name);
         const size_t global = (size_t)(total / size * size), local = (size_t)size;
-        cl_int error = nib_cl.clEnqueueNDRangeKernel(s->queue, s->kernels[row][l], 1, NULL, &global,
-                                                     &local, 0, NULL, NULL);
+        cl_int error = enqueue(cl, s, s->kernels[row][l], global, local);
         if (error != CL_SUCCESS)
             return nib_opencl_fail(cl->device, "clEnqueueNDRangeKernel", error,
                                    "%s (%s) on %lld x %lld, %zu work-items in groups of %zu",

@@ -38,6 +38,7 @@
     X(clReleaseProgram)                                                                            \
     X(clCreateKernel)                                                                              \
     X(clReleaseKernel)                                                                             \
+    X(clReleaseEvent)                                                                              \
     X(clGetKernelWorkGroupInfo)                                                                    \
     X(clSetKernelArg)                                                                              \
     X(clEnqueueNDRangeKernel)                                                                      \
@@ -77,6 +78,7 @@ typedef struct nib_opencl_device {
     nib_device_info info;  /* but quantizes and note */
     char options[128];     /* of every build */
     uint64_t max_alloc;    /* bytes of the largest buffer */
+    int one_kernel;        /* kernels of different queues must not be under way at once */
     char identity[1024];   /* everything that tells one compiler and device from another */
     pthread_mutex_t mutex; /* guards what follows */
     nib_opencl_verdict verdict;
@@ -120,8 +122,9 @@ void nib_cache_put(const nib_cache_key key, const void *value, size_t bytes);
 typedef struct nib_opencl {
     nib_opencl_device *device;
     cl_context context;
-    pthread_mutex_t mutex;                 /* guards programs */
+    pthread_mutex_t mutex;                 /* guards what follows */
     cl_program programs[NIB_MODULE_COUNT]; /* NULL until first used */
+    cl_event last;                         /* launched, where device->one_kernel; or NULL */
 } nib_opencl;
 
 /* The program of a module, built on first use. Borrowed. */

@@ -2,6 +2,7 @@
 #include "opencl.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEVICE_MAX = 32 };
@@ -52,6 +53,13 @@ static const char *unfit(cl_device_id id)
     return NULL;
 }
 
+/* PoCL before 6.0 counts the users of a loaded kernel wrongly where launches of different widths are
+ * under way at once, and aborts (pocl_release_dlhandle_cache). Its kernels take all cores anyway. */
+static int takes_one_kernel(const char *platform_name, const char *driver)
+{
+    return !strcmp(platform_name, "Portable Computing Language") && atoi(driver) < 6;
+}
+
 static void describe(nib_opencl_device *d, const char *platform_name, const char *platform_version)
 {
     char model[128], driver[64], version[128], vendor[128];
@@ -71,6 +79,7 @@ static void describe(nib_opencl_device *d, const char *platform_name, const char
              divides ? "correctly-rounded-divide" : "");
     d->info.memory_bytes = device_ulong(d->id, CL_DEVICE_GLOBAL_MEM_SIZE);
     d->info.units = (int32_t)device_uint(d->id, CL_DEVICE_MAX_COMPUTE_UNITS);
+    d->one_kernel = takes_one_kernel(platform_name, driver);
     d->max_alloc = device_ulong(d->id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     snprintf(d->identity, sizeof d->identity, "%s|%s|%s|%s|%s|%s", platform_name, platform_version,
              vendor, model, version, driver);
