@@ -17,18 +17,27 @@ static inline uint64_t file_block_bits(const nib_raw_tensor *raw)
     return elements / (uint64_t)raw->blocks->elements * (uint64_t)raw->blocks->bytes * 8;
 }
 
+static inline uint64_t file_bits(const nib_raw_tensor *raw)
+{
+    uint64_t bits = (uint64_t)nib_dtype_bits(raw->type);
+    for (int d = 0; d < raw->rank; d++) bits *= (uint64_t)raw->shape[d];
+    return bits;
+}
+
 /* NULL where all holds; otherwise the first thing that does not. */
 static inline const char *file_raw_fault(const nib_file *file, int64_t index, uint64_t *end)
 {
     static char buffer[4096];
     const nib_raw_tensor *raw = nib_file_raw_at(file, index);
     const nib_span *span = &raw->span;
-    uint64_t bits = raw->blocks ? 1 : (uint64_t)nib_dtype_bits(raw->type);
+    int64_t elements = 1;
     if (!raw->name[0] || raw->rank < 0 || raw->rank > NIB_MAX_RANK) return "name or rank";
-    for (int d = 0; d < raw->rank; d++)
-        if (raw->shape[d] < 0 || __builtin_mul_overflow(bits, (uint64_t)raw->shape[d], &bits))
+    for (int d = 0; d < raw->rank;
+         d++) /* in any order of extents, with a 0 among them or without */
+        if (raw->shape[d] < 0 ||
+            __builtin_mul_overflow(elements, raw->shape[d] ? raw->shape[d] : 1, &elements))
             return "shape";
-    if (raw->blocks) bits = file_block_bits(raw);
+    uint64_t bits = raw->blocks ? file_block_bits(raw) : file_bits(raw);
     if (bits % 8 || bits / 8 != span->bytes) return "span does not fit shape and type";
     if (span->offset < *end || span->offset > nib_file_shard_bytes(file, span->shard) ||
         span->bytes > nib_file_shard_bytes(file, span->shard) - span->offset)
