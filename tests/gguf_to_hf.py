@@ -93,4 +93,5 @@ def main():
         f.write(struct.pack('<Q', len(text)) + text + body)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -82,6 +82,23 @@ expect 0 "done:" "$nibble" quantize llama --gguf-template llama/template.gguf -o
 is "llama's names and rows" has_hash l.gguf llama_f16_gqa4_tied.Q4_K_M.default
 expect 0 "done:" "$nibble" quantize qwen2 --gguf-template qwen2/template.gguf -o q.gguf --scheme q5_k_m --imatrix "$golden/imatrix/qwen2_bf16_bias_tied.gguf"
 is "qwen2's names" has_hash q.gguf qwen2_bf16_bias_tied.Q5_K_M.imatrix
+
+# ---- rotary factors out of config.json (Llama 3.1 and later) ----
+rope='"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192'
+echo "{\"head_dim\": 128, \"rope_theta\": 500000.0, \"rope_scaling\": {$rope}}" >llama/config.json
+expect 0 "done:" "$nibble" quantize llama --gguf-template llama/template.gguf -o rope.gguf --scheme q4_k_m
+expect 0 "21 tensors" "$nibble" inspect rope.gguf
+is "rotary factors" python3 "$here/rope_factors.py" rope.gguf 128 500000 32 1 4 8192
+echo "{\"hidden_size\": 512, \"num_attention_heads\": 8, \"rope_parameters\": {$rope, \"rope_theta\": 10000}}" >llama/config.json
+expect 0 "done:" "$nibble" quantize llama --gguf-template llama/template.gguf -o rope.gguf --scheme q4_k_m --force
+is "rotary factors, as newer models say it" python3 "$here/rope_factors.py" rope.gguf 64 10000 32 1 4 8192
+echo "{\"head_dim\": 63, \"rope_scaling\": {$rope}}" >llama/config.json
+expect 3 "a head has 63 elements" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
+echo "{\"rope_scaling\": {$rope}}" >llama/config.json
+expect 3 "hidden_size must be a positive number" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
+echo "{\"head_dim\": 64, \"rope_scaling\": {\"type\": \"llama3\", \"low_freq_factor\": 4}}" >llama/config.json
+expect 3 "must be below high_freq_factor" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
+rm llama/config.json
 expect 2 "--architecture" "$nibble" quantize llama -o own.gguf
 expect 0 "done:" "$nibble" quantize llama -o own.gguf --architecture mine --scheme q8_0
 expect 0 "20 tensors: 5 identical, 15 differ, 0 not measured" "$nibble" compare llama own.gguf --min-sqnr 30

@@ -108,7 +108,7 @@ nib_status nib_gguf_job_create(nib_job *job, const nib_job_options *options)
 
 /* ---- laying out ---- */
 
-static nib_status add_output(nib_job *job, const nib_subject *s)
+static nib_status add_output(nib_job *job, nib_subject *s)
 {
     nib_decision *d = &job->decisions[s->tensor];
     const nib_tensor *t = d->tensor;
@@ -116,11 +116,23 @@ static nib_status add_output(nib_job *job, const nib_subject *s)
     const nib_stored_type *blocks = d->stored->type == NIB_DTYPE_NONE ? d->stored : NULL;
     char *name = strdup(s->name);
     if (!name) return NIB_FAIL(NIB_E_MEMORY, "no memory for a name");
-    nib_job_add_tensor(job, name, d->stored->type, blocks, t->rank, t->shape, shard);
+    s->out = nib_job_add_tensor(job, name, d->stored->type, blocks, t->rank, t->shape, shard);
     int64_t row = s->row / d->stored->elements * d->stored->bytes, rows = 1;
     for (int32_t i = 0; i + 1 < t->rank; i++) rows *= t->shape[i]; /* checked at opening */
     d->output_bytes = (uint64_t)(row * rows);
     d->input_bytes = t->span[0].bytes;
+    return NIB_OK;
+}
+
+/* The tensor that config.json stands for, in its place before `next` (NULL: the end). */
+static nib_status add_rope(nib_job *job, const nib_subject *next)
+{
+    nib_gguf_job *g = job->gguf;
+    if (!g->rope.count || g->rope_out >= 0) return NIB_OK;
+    if (next && nib_gguf_order(NIB_GGUF_ROPE_NAME, next->name) > 0) return NIB_OK;
+    char *name = strdup(NIB_GGUF_ROPE_NAME);
+    if (!name) return NIB_FAIL(NIB_E_MEMORY, "no memory for a name");
+    g->rope_out = nib_job_add_tensor(job, name, NIB_F32, NULL, 1, &g->rope.count, 0);
     return NIB_OK;
 }
 
@@ -140,10 +152,9 @@ static void permute(nib_unit *u, const nib_subject *s, const nib_tensor *t)
     u->row_bytes = s->stored->bytes;
 }
 
-static void add_unit(nib_job *job, int64_t output)
+static void add_unit(nib_job *job, const nib_subject *s)
 {
     const nib_gguf_job *g = job->gguf;
-    const nib_subject *s = &g->subjects[output];
     const nib_decision *d = &job->decisions[s->tensor];
     const nib_tensor *t = d->tensor;
     nib_unit *u;
@@ -161,31 +172,33 @@ static void add_unit(nib_job *job, int64_t output)
             u->importance_rows = u->rows / experts_of(t);
         }
     }
-    u->out[0] = output;
+    u->out[0] = s->out;
 }
 
 nib_status nib_gguf_job_lay_out(nib_job *job)
 {
-    const nib_gguf_job *g = job->gguf;
-    int64_t *output = malloc(((size_t)job->count + 1) * sizeof *output);
-    if (!output) return NIB_FAIL(NIB_E_MEMORY, "no memory for the tables of the tensors");
+    nib_gguf_job *g = job->gguf;
+    const nib_subject **subject_of = calloc((size_t)job->count + 1, sizeof *subject_of);
+    if (!subject_of) return NIB_FAIL(NIB_E_MEMORY, "no memory for the tables of the tensors");
     nib_status status = NIB_OK;
-    for (int64_t i = 0; i < job->count; i++) output[i] = -1;
+    g->rope_out = -1;
     for (int64_t i = 0; i < g->count && status == NIB_OK; i++) {
-        output[g->subjects[i].tensor] = i;
-        status = add_output(job, &g->subjects[i]);
+        subject_of[g->subjects[i].tensor] = &g->subjects[i];
+        status = add_rope(job, &g->subjects[i]);
+        if (status == NIB_OK) status = add_output(job, &g->subjects[i]);
     }
+    if (status == NIB_OK) status = add_rope(job, NULL);
     for (int64_t i = 0; i < job->count && status == NIB_OK; i++) /* in the order of the input */
-        if (output[i] >= 0) add_unit(job, output[i]);
-    free(output);
+        if (subject_of[i]) add_unit(job, subject_of[i]);
+    free(subject_of);
     return status;
 }
 
 size_t nib_gguf_job_memory(const nib_gguf_job *g)
 {
     if (!g) return 0;
-    size_t bytes =
-        (size_t)g->count * (sizeof *g->subjects + NIB_GGUF_NAME) + g->importance.arena.used;
+    size_t bytes = (size_t)g->count * (sizeof *g->subjects + NIB_GGUF_NAME) +
+                   g->importance.arena.used + (size_t)g->rope.count * sizeof *g->rope.values;
     for (int32_t i = 0; i < g->files; i++) bytes += 4 * g->keys[i].size; /* as texts grow: twice */
     return bytes;
 }
@@ -195,6 +208,7 @@ void nib_gguf_job_free(nib_gguf_job *g)
     if (!g) return;
     for (int32_t i = 0; g->keys && i < g->files; i++) nib_text_free(&g->keys[i]);
     nib_imatrix_free(&g->importance);
+    free(g->rope.values);
     free(g->key_counts);
     free(g->keys);
     free(g->names);

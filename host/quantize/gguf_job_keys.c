@@ -93,18 +93,6 @@ static nib_status open_template(nib_job *job, const char *path)
     return NIB_OK;
 }
 
-/* Models that scale their rotary frequencies by wavelength (Llama 3.1 and later) need a table of
- * factors, which nibble does not compute. */
-static nib_status check_rope(const nib_file *input)
-{
-    const char *at = strstr(nib_file_config(input), "\"llama3\"");
-    if (!at) return NIB_OK;
-    return NIB_FAIL(
-        NIB_E_UNSUPPORTED,
-        "config.json asks for rotary scaling of type llama3, whose table of factors nibble "
-        "does not make; convert with llama.cpp's script to F16 and quantize that");
-}
-
 nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
 {
     nib_gguf_policy *p = &job->gguf->policy;
@@ -119,7 +107,7 @@ nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
                 "the template's architecture is \"%s\"; nibble knows the names of llama "
                 "(mistral too), qwen2 and qwen3",
                 p->architecture);
-        return check_rope(job->input);
+        return nib_gguf_rope_factors(nib_file_config(job->input), &job->gguf->rope);
     }
     const char *guess = *p->architecture ? NULL : nib_gguf_guess_architecture(job->input);
     if (guess) snprintf(p->architecture, sizeof p->architecture, "%s", guess);

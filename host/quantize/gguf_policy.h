@@ -14,6 +14,7 @@ typedef struct nib_subject {
     const nib_stored_type *type;   /* filled: in the output */
     const char *reason;            /* filled: why; lives as long as the recipe */
     int64_t tensor;                /* the caller's: its place in the input */
+    int64_t out;                   /* the caller's: its place in the output */
     int64_t head_rows;             /* the caller's: rows of a head that are permuted; 0: none */
 } nib_subject;
 

@@ -139,6 +139,8 @@ static void sum(nib_job *job)
     nib_job_totals *t = &job->totals;
     for (int32_t s = 0; s < nib_file_shard_count(job->input); s++)
         t->input_bytes += nib_file_shard_bytes(job->input, s);
+    if (job->gguf)
+        t->output_bytes += (uint64_t)job->gguf->rope.count * sizeof *job->gguf->rope.values;
     for (int64_t i = 0; i < job->count; i++) {
         const nib_decision *d = &job->decisions[i];
         int64_t rows = matrix_rows(d->tensor),

@@ -3,6 +3,7 @@
 #define NIB_QUANTIZE_JOB_H
 
 #include "gguf_policy.h"
+#include "gguf_rope.h"
 #include "recipe.h"
 
 #include "../formats/imatrix.h"
@@ -49,7 +50,9 @@ typedef struct nib_gguf_job {
     char *names;     /* of tensors that are called otherwise than in the input */
     nib_file *model; /* a GGUF file that gives the keys; NULL: the input does */
     int translated;  /* the input is safetensors: names and rows become llama.cpp's */
-    nib_text *keys;  /* of each file */
+    nib_rope_factors rope;
+    int64_t rope_out; /* their output tensor, or -1 */
+    nib_text *keys;   /* of each file */
     int64_t *key_counts;
     int32_t files;
     int keep_split;

@@ -64,6 +64,9 @@ static void make_identity(const nib_job *job, char *text, size_t size)
         hash = mix(hash, entry->name, strlen(entry->name) + 1);
         hash = mix(hash, entry->values, (size_t)entry->count * sizeof *entry->values);
     }
+    if (job->gguf)
+        hash = mix(hash, job->gguf->rope.values,
+                   (size_t)job->gguf->rope.count * sizeof *job->gguf->rope.values);
     hash = mix_number(hash, (int64_t)job->recipe.nonfinite);
     snprintf(text, size, "nibble %s job %016llx", nib_version(), (unsigned long long)hash);
 }
@@ -123,6 +126,14 @@ static nib_status redo(nib_output *output, const nib_unit *u)
     return NIB_OK;
 }
 
+/* A tensor whose bytes follow from the plan; -1: there is none. */
+static nib_status write_constant(nib_output *output, int64_t out, const void *bytes, size_t count)
+{
+    if (out < 0 || nib_output_done(output, out)) return NIB_OK;
+    NIB_TRY(nib_output_write(output, out, 0, bytes, count));
+    return nib_output_finish(output, out, NULL, 0);
+}
+
 static nib_status take_up(nib_job *job, nib_output *output)
 {
     for (int64_t i = 0; i < job->unit_count; i++) {
@@ -139,11 +150,12 @@ static nib_status take_up(nib_job *job, nib_output *output)
             job->results[u->decision].errors = copy.errors;
             job->results[u->decision].report = copy.report;
         }
-        if (u->constant < 0 || nib_output_done(output, u->constant)) continue;
-        NIB_TRY(nib_output_write(output, u->constant, 0, u->bytes, (size_t)u->byte_count));
-        NIB_TRY(nib_output_finish(output, u->constant, NULL, 0));
+        NIB_TRY(write_constant(output, u->constant, u->bytes, (size_t)u->byte_count));
     }
-    return NIB_OK;
+    const nib_gguf_job *g = job->gguf;
+    return g ? write_constant(output, g->rope_out, g->rope.values,
+                              (size_t)g->rope.count * sizeof *g->rope.values)
+             : NIB_OK;
 }
 
 static nib_status create(nib_job *job, const nib_run_options *options,
