@@ -49,10 +49,11 @@ static double element(const void *row, nib_dtype type, int64_t i)
     return (double)from_16(((const uint16_t *)row)[i], type);
 }
 
-/* Half a step of the type at `value`, which its one rounding may move it. */
+/* Half a step of the type at `value`, which its one rounding may move it. oneDNN's int32 has been
+ * through f32. */
 static double rounding(nib_dtype type, double value)
 {
-    if (type == NIB_I32) return 0.0;
+    if (type == NIB_I32) return fabs(value) <= 0x1p24 ? 0.0 : fabs(value) * 0x1p-24;
     double digits = type == NIB_F32 ? 24 : type == NIB_F16 ? 11 : 8;
     return fmax(fabs(value) * exp2(-digits) * 1.001, type == NIB_F16 ? 0x1p-25 : 0x1p-150);
 }
