@@ -268,6 +268,17 @@ static void test_memory_cap(void)
     }
     options.size = 4;
     CHECK_STATUS(nib_file_open(path, &options, &file), NIB_E_ARGUMENT);
+    options = (nib_file_options){.size = sizeof options, .io = (nib_io)9};
+    CHECK_STATUS(nib_file_open(path, &options, &file), NIB_E_ARGUMENT);
+    char byte[1];
+    void *data;
+    CHECK_STATUS(nib_file_read(NULL, 0, 0, byte, 1), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_file_read_direct(NULL, 0, 0, byte, 1, &data), NIB_E_ARGUMENT);
+    if (!CHECK_OK(nib_file_open(path, NULL, &file))) return;
+    CHECK_STATUS(nib_file_read(file, 0, 0, NULL, 1), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_file_read_direct(file, 0, 0, byte, 1, NULL), NIB_E_ARGUMENT);
+    CHECK_OK(nib_file_read(file, 0, 0, byte, 1));
+    nib_file_close(file);
 }
 
 int main(void)

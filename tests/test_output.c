@@ -318,10 +318,16 @@ static void test_pieces(void)
     nib_new_tensor tensor = {"t", NIB_U8, 1, {20}, 0, 0, NULL};
     nib_output_options options = {.size = sizeof options};
     nib_output *output;
+    options.io = (nib_io)9;
+    CHECK_STATUS(nib_output_create(path, NULL, &tensor, 1, &options, &output), NIB_E_ARGUMENT);
+    options.io = NIB_IO_BUFFERED;
     CHECK_OK(nib_output_create(path, NULL, &tensor, 1, &options, &output));
     CHECK_STATUS(nib_output_commit(output), NIB_E_ARGUMENT);
     CHECK_STATUS(nib_output_finish(output, 0, NULL, 0), NIB_E_ARGUMENT);
     CHECK_STATUS(nib_output_write(output, 1, 0, data, 8), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_output_write(output, 0, 0, NULL, 8), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_output_write(NULL, 0, 0, data, 8), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_output_finish(output, 0, NULL, 5), NIB_E_ARGUMENT);
     CHECK_STATUS(nib_output_write(output, 0, 16, data, 5), NIB_E_ARGUMENT);
     CHECK_STATUS(nib_output_write(output, 0, UINT64_MAX, data, 2), NIB_E_ARGUMENT);
     CHECK_OK(nib_output_write(output, 0, 16, data, 4)); /* the last may come first */

@@ -186,6 +186,20 @@ static void patterns(void)
     with(o, NIB_E_UNSUPPORTED, "input_layernorm", NULL, NULL);
 }
 
+static void numbers_of_no_enum(void)
+{
+    nib_job_options o = plain;
+    o.scheme = nib_scheme_find("int8");
+    o.fallback = (nib_group_fallback)9;
+    with(o, NIB_E_ARGUMENT, "options.fallback is 9", NULL, NULL);
+    o.fallback = NIB_FALLBACK_ERROR, o.nonfinite = (nib_nonfinite)99;
+    with(o, NIB_E_ARGUMENT, "options.nonfinite is 99", NULL, NULL);
+    o.nonfinite = NIB_NONFINITE_ERROR, o.group = -2;
+    with(o, NIB_E_ARGUMENT, "options.group is -2", NULL, NULL);
+    o.group = -1, o.kind = (nib_job_kind)5;
+    with(o, NIB_E_ARGUMENT, "options.kind is 5", NULL, NULL);
+}
+
 static void recipes(void)
 {
     nib_job_options o = plain;
@@ -215,6 +229,7 @@ int main(void)
     defaults(gpt2);
     patterns();
     recipes();
+    numbers_of_no_enum();
     unlink(path);
     return check_done();
 }

@@ -96,13 +96,9 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
     if (!device || !ctx_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", device ? "ctx_ret" : "device");
     nib_options own = {sizeof own, 0, NULL};
-    if (options) {
-        size_t first = offsetof(nib_options, native); /* what the first version had */
-        if (options->size < first)
-            return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_options)",
-                            options->size);
-        memcpy(&own, options, options->size < sizeof own ? first : sizeof own);
-    }
+    if (options)
+        NIB_TRY(nib_take_given("options", "nib_options", options, offsetof(nib_options, native),
+                               &own, sizeof own));
     if (own.threads < 0 || own.threads > 4096)
         return NIB_FAIL(NIB_E_ARGUMENT, "threads is %d; it must be 0 (all cores) to 4096",
                         own.threads);

@@ -318,21 +318,24 @@ nib_status nib_file_open(const char *path, const nib_file_options *options, nib_
     if (!path || !*path || !file_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "nib_file_open: path or file_ret is %s",
                         path && !*path ? "empty" : "NULL");
-    if (options && options->size < sizeof *options)
-        return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_file_options)",
-                        options->size);
+    nib_file_options own = {sizeof own, 0, NIB_IO_BUFFERED, 0};
+    if (options)
+        NIB_TRY(
+            nib_take_given("options", "nib_file_options", options, sizeof own, &own, sizeof own));
+    if (own.io != NIB_IO_BUFFERED && own.io != NIB_IO_DIRECT)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.io is %d, no nib_io", (int)own.io);
     nib_file *file = calloc(1, sizeof *file);
     if (!file) return NIB_FAIL(NIB_E_MEMORY, "out of memory");
     file->directory = -1;
     file->config = "";
-    file->arena.cap = options ? options->max_memory_bytes : 0;
-    file->follow_links = options ? options->follow_links : 0;
+    file->arena.cap = own.max_memory_bytes;
+    file->follow_links = own.follow_links;
     nib_status status = load(file, path);
     if (status != NIB_OK) {
         nib_file_close(file);
         return status;
     }
-    for (int32_t i = 0; options && options->io == NIB_IO_DIRECT && i < file->shard_count; i++)
+    for (int32_t i = 0; own.io == NIB_IO_DIRECT && i < file->shard_count; i++)
         nib_input_open_direct(&file->shards[i].input);
     *file_ret = file;
     return NIB_OK;
@@ -429,6 +432,11 @@ static nib_status read_direct(const nib_shard *shard, uint64_t offset, unsigned 
 nib_status nib_file_read_direct(const nib_file *file, int32_t shard, uint64_t offset, void *buffer,
                                 size_t bytes, void **data_ret)
 {
+    if (!file || !buffer || !data_ret)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL",
+                        !file     ? "file"
+                        : !buffer ? "buffer"
+                                  : "data_ret");
     const nib_shard *found = shard_at(file, shard);
     uint64_t all = found ? found->input.bytes : 0;
     if (!found || found->input.direct_fd < 0 || offset > all || bytes > all - offset) {
@@ -442,6 +450,8 @@ nib_status nib_file_read_direct(const nib_file *file, int32_t shard, uint64_t of
 nib_status nib_file_read(const nib_file *file, int32_t shard, uint64_t offset, void *dst,
                          size_t bytes)
 {
+    if (!file || (!dst && bytes))
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", file ? "dst" : "file");
     const nib_shard *found = shard_at(file, shard);
     if (!found)
         return NIB_FAIL(NIB_E_ARGUMENT, "shard is %d; the checkpoint has %d", shard,

@@ -26,6 +26,7 @@ const char *nib_output_note(const nib_output *output) { return output->note; }
 
 static nib_status check_tensor(const nib_output *output, int64_t tensor)
 {
+    if (!output) return NIB_FAIL(NIB_E_ARGUMENT, "output is NULL");
     if (tensor >= 0 && tensor < output->plan.count) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT, "tensor %lld; the output has %lld", (long long)tensor,
                     (long long)output->plan.count);
@@ -68,6 +69,7 @@ nib_status nib_output_write(nib_output *output, int64_t tensor, uint64_t offset,
                             size_t bytes)
 {
     NIB_TRY(check_tensor(output, tensor));
+    if (!src && bytes) return NIB_FAIL(NIB_E_ARGUMENT, "src is NULL");
     const nib_planned_tensor *planned = &output->plan.tensors[tensor];
     if (offset > planned->bytes || bytes > planned->bytes - offset)
         return misfit(planned, offset, bytes);
@@ -196,6 +198,7 @@ nib_status nib_output_finish(nib_output *output, int64_t tensor, const void *rec
                              size_t record_bytes)
 {
     NIB_TRY(check_tensor(output, tensor));
+    if (!record && record_bytes) return NIB_FAIL(NIB_E_ARGUMENT, "record is NULL");
     if (record_bytes > NIB_OUTPUT_RECORD_BYTES)
         return NIB_FAIL(NIB_E_ARGUMENT, "a record of %zu bytes; at most %d are kept", record_bytes,
                         NIB_OUTPUT_RECORD_BYTES);

@@ -131,14 +131,17 @@ static nib_status start(nib_output *output, const char *identity, nib_io io)
 }
 
 static nib_status check_arguments(const char *path, const nib_output_options *options,
-                                  nib_output **output_ret)
+                                  nib_output **output_ret, nib_output_options *own)
 {
     if (!path || !*path || !options || !output_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "nib_output_create: path, options or output_ret is %s",
                         path && !*path ? "empty" : "NULL");
-    if (options->size < sizeof *options)
-        return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_output_options)",
-                        options->size);
+    NIB_TRY(
+        nib_take_given("options", "nib_output_options", options, sizeof *own, own, sizeof *own));
+    if ((own->io != NIB_IO_BUFFERED && own->io != NIB_IO_DIRECT) ||
+        (own->container != NIB_SAFETENSORS && own->container != NIB_GGUF))
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.io is %d and options.container %d: no such values",
+                        (int)own->io, (int)own->container);
     return NIB_OK;
 }
 
@@ -188,7 +191,9 @@ nib_status nib_output_create(const char *path, const nib_file *input, nib_new_te
                              int64_t count, const nib_output_options *options,
                              nib_output **output_ret)
 {
-    NIB_TRY(check_arguments(path, options, output_ret));
+    nib_output_options own;
+    NIB_TRY(check_arguments(path, options, output_ret, &own));
+    options = &own;
     nib_output *output = calloc(1, sizeof *output);
     if (!output) return NIB_FAIL(NIB_E_MEMORY, "no memory for an output");
     pthread_mutex_init(&output->lock, NULL);

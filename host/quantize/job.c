@@ -225,25 +225,42 @@ static nib_status create(nib_job *job, const nib_job_options *options)
     return nib_job_lay_out(job);
 }
 
+static nib_status check_options(const nib_job_options *o)
+{
+    nib_dtype type = o->dequantize_type;
+    if (o->kind != NIB_JOB_QUANTIZE && o->kind != NIB_JOB_DEQUANTIZE)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.kind is %d, no nib_job_kind", (int)o->kind);
+    if (o->group < -1)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.group is %lld; it must be -1 or more",
+                        (long long)o->group);
+    if ((unsigned)o->fallback > NIB_FALLBACK_SKIP)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.fallback is %d, no nib_group_fallback",
+                        (int)o->fallback);
+    if ((unsigned)o->nonfinite > NIB_NONFINITE_SATURATE)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.nonfinite is %d, no nib_nonfinite",
+                        (int)o->nonfinite);
+    if (type != NIB_DTYPE_NONE && type != NIB_F32 && type != NIB_F16 && type != NIB_BF16)
+        return NIB_FAIL(NIB_E_ARGUMENT,
+                        "options.dequantize_type is %s; it must be F32, F16 or BF16",
+                        nib_dtype_name(type));
+    return NIB_OK;
+}
+
 nib_status nib_job_create(const nib_file *input, const nib_job_options *options, nib_job **job_ret)
 {
+    nib_job_options own;
     if (!input || !options || !job_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL",
                         !input     ? "input"
                         : !options ? "options"
                                    : "job_ret");
-    if (options->size < sizeof *options)
-        return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_job_options)",
-                        options->size);
-    nib_dtype type = options->dequantize_type;
-    if (type != NIB_DTYPE_NONE && type != NIB_F32 && type != NIB_F16 && type != NIB_BF16)
-        return NIB_FAIL(NIB_E_ARGUMENT, "dequantize_type is %s; it must be F32, F16 or BF16",
-                        nib_dtype_name(type));
+    NIB_TRY(nib_take_given("options", "nib_job_options", options, sizeof own, &own, sizeof own));
+    NIB_TRY(check_options(&own));
     nib_job *job = calloc(1, sizeof *job);
     if (!job) return NIB_FAIL(NIB_E_MEMORY, "no memory for a job (%zu bytes)", sizeof *job);
     job->input = input;
-    job->kind = options->kind;
-    nib_status status = create(job, options);
+    job->kind = own.kind;
+    nib_status status = create(job, &own);
     if (status != NIB_OK) nib_job_close(job);
     else *job_ret = job;
     return status;

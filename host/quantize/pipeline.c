@@ -365,9 +365,14 @@ nib_status nib_job_run(nib_job *job, const nib_run_options *options)
                         !job       ? "job"
                         : !options ? "options"
                                    : "options.output");
-    if (options->size < sizeof *options)
-        return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_run_options)",
-                        options->size);
+    nib_run_options own;
+    NIB_TRY(nib_take_given("options", "nib_run_options", options, sizeof own, &own, sizeof own));
+    options = &own;
+    if (own.threads < 0 || (own.io != NIB_IO_BUFFERED && own.io != NIB_IO_DIRECT))
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.%s is %d; it must be %s",
+                        own.threads < 0 ? "threads" : "io",
+                        own.threads < 0 ? own.threads : (int)own.io,
+                        own.threads < 0 ? "0 or more" : "a nib_io");
     run r = {.job = job, .options = options, .start = nib_seconds()};
     job->stats = (nib_run_stats){0};
     memset(job->results, 0, (size_t)job->count * sizeof *job->results);
