@@ -172,7 +172,8 @@ static void *ours_open(const kind *of)
 static void ours_run(ours *o, int64_t m, int runs)
 {
     for (int i = 0; i < runs; i++, o->next = (o->next + 1) % o->copies) {
-        nib_matmul_args args = {.m = m,
+        nib_matmul_args args = {.size = sizeof args,
+                                .m = m,
                                 .x = bench.x,
                                 .weights = o->weights[o->next],
                                 .y = bench.y,

@@ -11,7 +11,7 @@
  *     workspace = nib_alloc(nib_matmul_workspace_bytes(plan))
  *     nib_matmul_pack(stream, plan, planes, weights);
  *     nib_matmul_prepare(stream, plan, workspace);
- *     nib_matmul_run(stream, plan, &(nib_matmul_args){.m = 1, .x = x, ...});
+ *     nib_matmul_run(stream, plan, &(nib_matmul_args){.size = sizeof args, .m = 1, .x = x, ...});
  *
  * A run launches and does nothing else: no allocation, no wait, no copy between host and device; it
  * can be captured in a CUDA graph. The same call gives the same bits every time.
@@ -76,12 +76,14 @@ NIB_API size_t nib_matmul_workspace_bytes(const nib_matmul *plan);
 NIB_API nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
                                    const nib_mem planes[NIB_PLANES], nib_mem weights);
 
-/* Makes a workspace ready for runs on this stream, once; what it holds between runs is the plan's
- * business. A workspace serves one run at a time. */
+/* Makes a workspace ready for runs on this stream, once; what it holds between runs is nibble's
+ * business. A workspace serves one run at a time, but any plan of its context: all layers of a model
+ * can share one that is as large as the largest plan asks, each plan having prepared it once. */
 NIB_API nib_status nib_matmul_prepare(nib_stream *stream, const nib_matmul *plan,
                                       nib_mem workspace);
 
 typedef struct nib_matmul_args {
+    size_t size;       /* sizeof(nib_matmul_args); later versions may add fields */
     int64_t m;         /* rows of x and y, 0..max_m */
     nib_mem x;         /* m rows of K elements */
     int64_t x_pitch;   /* elements from one row to the next, >= K; 0 = K */

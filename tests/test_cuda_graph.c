@@ -90,7 +90,8 @@ static void work_open(work *w, nib_acts acts, int64_t m, int64_t n, int64_t k)
     make_weights(w, q);
     CHECK_OK(nib_matmul_plan_open(w->ctx, &desc, &w->plan));
     w->x_bytes = (size_t)(m * k) * 2, w->y_bytes = (size_t)(m * n) * 4;
-    w->args = (nib_matmul_args){.m = m,
+    w->args = (nib_matmul_args){.size = sizeof(nib_matmul_args),
+                                .m = m,
                                 .x = take(w->ctx, w->x_bytes),
                                 .y = take(w->ctx, w->y_bytes),
                                 .weights = take(w->ctx, nib_matmul_weights_bytes(w->plan)),
@@ -168,6 +169,47 @@ static void check_graph(nib_ctx *ctx, void *native, nib_acts acts, int64_t m, in
     nib_stream_close(w.stream);
 }
 
+/* Plans in turn on one workspace: where one keeps prepared x, another has counters and shares of K. */
+static void share_workspace(nib_ctx *ctx)
+{
+    enum { LAYERS = 3 };
+    static const struct {
+        nib_acts acts;
+        int64_t m, n, k;
+    } layers[LAYERS] = {{NIB_ACTS_DYNAMIC, 80, 192, 256},
+                        {NIB_ACTS_FLOAT, 1, 64, 1024},
+                        {NIB_ACTS_DYNAMIC, 5, 64, 1024}};
+    static unsigned char expected[LAYERS][MOST_Y], got[MOST_Y];
+    work w[LAYERS];
+    nib_stream *stream;
+    size_t most = 0;
+    CHECK_OK(nib_stream_open(ctx, &stream));
+    for (int i = 0; i < LAYERS; i++) {
+        size_t bytes;
+        w[i] = (work){.ctx = ctx, .stream = stream};
+        work_open(&w[i], layers[i].acts, layers[i].m, layers[i].n, layers[i].k);
+        fill_x(&w[i], (uint64_t)i + 1);
+        run_directly(&w[i], expected[i]);
+        bytes = nib_matmul_workspace_bytes(w[i].plan);
+        if (bytes > most) most = bytes;
+    }
+    nib_mem shared = take(ctx, most);
+    for (int i = 0; i < LAYERS; i++) CHECK_OK(nib_matmul_prepare(stream, w[i].plan, shared));
+    for (int i = 0; i < 3 * LAYERS; i++) {
+        work *layer = &w[i % LAYERS];
+        nib_matmul_args args = layer->args;
+        args.workspace = shared;
+        memset(host, 0x77, layer->y_bytes);
+        CHECK_OK(nib_upload(stream, args.y, host, layer->y_bytes));
+        CHECK_OK(nib_matmul_run(stream, layer->plan, &args));
+        take_y(layer, got);
+        CHECK(!memcmp(expected[i % LAYERS], got, layer->y_bytes), "layer %d's bits differ", i);
+    }
+    nib_free(ctx, &shared);
+    for (int i = 0; i < LAYERS; i++) work_close(&w[i]);
+    nib_stream_close(stream);
+}
+
 int main(void)
 {
     const char *path = getenv("NIBBLE_CUDA_DRIVER");
@@ -189,6 +231,7 @@ int main(void)
     check_graph(ctx, native, NIB_ACTS_FLOAT, 80, 192, 256);
     check_graph(ctx, native, NIB_ACTS_DYNAMIC, 5, 64, 1024); /* two launches */
     check_graph(ctx, native, NIB_ACTS_DYNAMIC, 80, 192, 256);
+    share_workspace(ctx);
     nib_close(ctx);
     return check_done();
 }

@@ -222,7 +222,8 @@ static nib_status run_case(matmul_case *c, nib_ctx *ctx, nib_stream *stream, con
     for (int round = 0; round < 2; round++) {
         int poison = round ? 0x5a : 0xc3;
         y = span_make(stream, c->y_bytes, NULL, poison, type_size(d->y_type));
-        nib_matmul_args args = {.m = c->m,
+        nib_matmul_args args = {.size = sizeof args,
+                                .m = c->m,
                                 .x = x.mem,
                                 .x_pitch = c->x_pitch,
                                 .x_scales = scales.mem,

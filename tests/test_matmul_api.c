@@ -108,7 +108,8 @@ static void open_product(product *p, const char *device, nib_acts acts, nib_rule
     size_t bytes = nib_matmul_weights_bytes(p->plan);
     size_t workspace_bytes = nib_matmul_workspace_bytes(p->plan);
     p->weights = aligned(bytes), p->workspace = aligned(workspace_bytes);
-    p->args = (nib_matmul_args){.m = M,
+    p->args = (nib_matmul_args){.size = sizeof(nib_matmul_args),
+                                .m = M,
                                 .x = nib_wrap(p->x, sizeof p->x),
                                 .x_scales = nib_wrap(p->x_scales, sizeof p->x_scales),
                                 .x_zeros = nib_wrap(p->x_zeros, sizeof p->x_zeros),
@@ -287,6 +288,8 @@ static void test_runs(product *p)
         change;                                                                                    \
         refuse_run(p, &a, status, words);                                                          \
     } while (0)
+    REFUSE_RUN(a.size = 0, NIB_E_ARGUMENT, "args.size is 0");
+    REFUSE_RUN(a.size = SIZE_MAX, NIB_E_ARGUMENT, "args.size");
     REFUSE_RUN(a.m = -1, NIB_E_SHAPE, "m is -1");
     REFUSE_RUN(a.m = M + 1, NIB_E_SHAPE, "m is 8");
     REFUSE_RUN(a.m = INT64_MAX, NIB_E_SHAPE, "m is");
@@ -325,8 +328,18 @@ static void test_runs(product *p)
     CHECK_STATUS(nib_matmul_run(NULL, p->plan, &p->args), NIB_E_ARGUMENT);
     CHECK_STATUS(nib_matmul_run(p->stream, NULL, &p->args), NIB_E_ARGUMENT);
     CHECK_STATUS(nib_matmul_run(p->stream, p->plan, NULL), NIB_E_ARGUMENT);
-    nib_matmul_args nothing = {.m = 0};
+    nib_matmul_args nothing = {.size = sizeof nothing, .m = 0};
     CHECK_OK(nib_matmul_run(p->stream, p->plan, &nothing));
+    struct {
+        nib_matmul_args known;
+        int64_t later;
+    } grown = {.known = p->args}; /* of a later version */
+    grown.known.size = sizeof grown;
+    CHECK_OK(nib_matmul_run(p->stream, p->plan, &grown.known));
+    grown.later = 1;
+    CHECK_STATUS(nib_matmul_run(p->stream, p->plan, &grown.known), NIB_E_ARGUMENT);
+    CHECK(strstr(nib_last_error(), "later version"), "%s", nib_last_error());
+    CHECK(nib_matmul_weights_bytes(NULL) == 0 && nib_matmul_workspace_bytes(NULL) == 0);
     CHECK_OK(nib_matmul_run(p->stream, p->plan, &p->args));
 }
 
@@ -360,11 +373,15 @@ static void test_packing(product *p)
 
 static void test_other_context(product *p)
 {
+    const nib_mem planes[NIB_PLANES] = {{NULL, 0, 0}};
     nib_ctx *ctx;
     nib_stream *stream;
     CHECK_OK(nib_open("ref", NULL, &ctx));
     CHECK_OK(nib_stream_open(ctx, &stream));
     CHECK_STATUS(nib_matmul_run(stream, p->plan, &p->args), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_matmul_prepare(stream, p->plan, p->args.workspace), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_matmul_pack(stream, p->plan, planes, p->args.weights), NIB_E_ARGUMENT);
+    CHECK(strstr(nib_last_error(), "another context"), "%s", nib_last_error());
     nib_stream_close(stream);
     nib_close(ctx);
 }

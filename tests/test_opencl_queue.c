@@ -47,8 +47,12 @@ static void product_open(product *p, nib_ctx *ctx, nib_stream *stream)
 
 static nib_status product_run(const product *p, nib_stream *stream, int64_t m)
 {
-    const nib_matmul_args args = {
-        .m = m, .x = p->x, .weights = p->weights, .y = p->y, .workspace = p->workspace};
+    const nib_matmul_args args = {.size = sizeof args,
+                                  .m = m,
+                                  .x = p->x,
+                                  .weights = p->weights,
+                                  .y = p->y,
+                                  .workspace = p->workspace};
     return nib_matmul_run(stream, p->plan, &args);
 }
 

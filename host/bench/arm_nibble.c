@@ -54,7 +54,8 @@ static int set_m(bench_arm *arm, int64_t m)
 static int run(bench_arm *arm, int64_t turn)
 {
     nibble_arm *a = arm->self;
-    nib_matmul_args args = {.m = a->m,
+    nib_matmul_args args = {.size = sizeof args,
+                            .m = a->m,
                             .x = a->x,
                             .x_scales = a->x_scales,
                             .weights = a->weights[turn % arm->copies],

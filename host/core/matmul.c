@@ -16,7 +16,11 @@ typedef struct segment {
     const nib_kernel *kernel, *acts;
 } segment;
 
-enum { SEGMENTS = 16, SPLIT_ROWS = 4096 /* tiles along M beyond which K is never shared out */ };
+enum {
+    SEGMENTS = 16,
+    SPLIT_ROWS = 4096, /* tiles along M, and tiles, beyond which K is never shared: */
+    SPLIT_TILES = 4096 /* no device has more blocks at once */
+};
 
 struct nib_matmul {
     nib_ctx *ctx;
@@ -26,7 +30,8 @@ struct nib_matmul {
     segment segments[SEGMENTS];
     int segment_count;
     size_t weights_bytes, workspace_bytes;
-    /* The workspace: counters (zero between runs), prepared x, partial sums. */
+    /* The workspace: counters (zero between runs; as many in every plan of a device, so that plans
+     * can share a workspace), prepared x, partial sums. */
     int64_t counter_bytes, prepared_bytes, partial_bytes;
 };
 
@@ -128,8 +133,9 @@ static int32_t split_of(const nib_matmul *plan, const nib_kernel *kernel, const 
 {
     int64_t m_tiles = nib_ceil_div(a->p.m, a->p.tile_m);
     if (!kernel->matmul.split || m_tiles > SPLIT_ROWS) return 1;
-    int32_t split = kernel->matmul.split(a, m_tiles * nib_ceil_div(a->rows, a->p.tile_n),
-                                         plan->ctx->info.units);
+    int64_t tiles = m_tiles * nib_ceil_div(a->rows, a->p.tile_n);
+    if (tiles > SPLIT_TILES) return 1;
+    int32_t split = kernel->matmul.split(a, tiles, plan->ctx->info.units);
     return split < 1 ? 1 : split;
 }
 
@@ -154,7 +160,6 @@ static nib_status add_needs(nib_matmul *plan, const segment *s, int64_t m)
     a.p.split = split_of(plan, s->kernel, &a);
     if (a.p.split == 1) return NIB_OK;
     int64_t tiles = nib_item_count(NIB_ITEM_TILE, &a) / a.p.split;
-    grow(&plan->counter_bytes, tiles * 4);
     grow(&plan->partial_bytes, tiles * a.p.split * a.p.tile_m * a.p.tile_n * 4);
     return NIB_OK;
 }
@@ -172,6 +177,10 @@ static nib_status measure_workspace(nib_matmul *plan)
              m += step, rows++)
             NIB_TRY(add_needs(plan, s, m));
     }
+    for (size_t i = 0; i < plan->ctx->backend->kernel_count; i++)
+        if (plan->ctx->backend->kernels[i].matmul.split &&
+            plan->prepared_bytes + plan->partial_bytes)
+            plan->counter_bytes = SPLIT_TILES * 4;
     if (!nib_add(plan->prepared_bytes, plan->counter_bytes, &total) ||
         !nib_add(plan->partial_bytes, total, &total))
         return NIB_FAIL(NIB_E_OVERFLOW, "the workspace's size overflows");
@@ -217,8 +226,20 @@ nib_status nib_matmul_plan_open(nib_ctx *ctx, const nib_matmul_desc *desc, nib_m
 
 void nib_matmul_plan_close(nib_matmul *plan) { free(plan); }
 
-size_t nib_matmul_weights_bytes(const nib_matmul *plan) { return plan->weights_bytes; }
-size_t nib_matmul_workspace_bytes(const nib_matmul *plan) { return plan->workspace_bytes; }
+size_t nib_matmul_weights_bytes(const nib_matmul *plan) { return plan ? plan->weights_bytes : 0; }
+size_t nib_matmul_workspace_bytes(const nib_matmul *plan)
+{
+    return plan ? plan->workspace_bytes : 0;
+}
+
+/* What every call on a stream asks of it. */
+static nib_status check_stream(const nib_stream *stream, const nib_matmul *plan)
+{
+    if (!stream || !plan) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "plan" : "stream");
+    if (stream->ctx == plan->ctx) return NIB_OK;
+    return NIB_FAIL(NIB_E_ARGUMENT, "the stream is of %s, the plan of another context",
+                    stream->ctx->info.name);
+}
 
 int nib_matmul_choice_at(nib_ctx *ctx, const nib_matmul_desc *desc, size_t index,
                          nib_matmul_choice *choice_ret)
@@ -258,7 +279,7 @@ int nib_matmul_choice_at(nib_ctx *ctx, const nib_matmul_desc *desc, size_t index
 nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
                            const nib_mem planes[NIB_PLANES], nib_mem weights)
 {
-    if (!stream || !plan) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "plan" : "stream");
+    NIB_TRY(check_stream(stream, plan));
     nib_request r = {.op = NIB_OP_PACK, .pack = plan->pack, .args = plan->args};
     if (plan->weights_bytes == 0 || plan->args.rows == 0) return NIB_OK;
     NIB_TRY(nib_request_planes(&r, plan->ctx, planes));
@@ -274,7 +295,7 @@ nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
 nib_status nib_matmul_prepare(nib_stream *stream, const nib_matmul *plan, nib_mem workspace)
 {
     static const unsigned char zeros[4096];
-    if (!stream || !plan) return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", stream ? "plan" : "stream");
+    NIB_TRY(check_stream(stream, plan));
     if (plan->workspace_bytes)
         NIB_TRY(
             nib_request_mem(plan->ctx, "workspace", workspace, (int64_t)plan->workspace_bytes, 64));
@@ -379,16 +400,15 @@ static nib_status launch_run(nib_stream *stream, const nib_matmul *plan, const s
     return backend->launch(plan->ctx->impl, stream->queue, s->kernel, r);
 }
 
-nib_status nib_matmul_run(nib_stream *stream, const nib_matmul *plan, const nib_matmul_args *args)
+nib_status nib_matmul_run(nib_stream *stream, const nib_matmul *plan, const nib_matmul_args *given)
 {
-    if (!stream || !plan || !args)
-        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", !stream ? "stream" : !plan ? "plan" : "args");
+    nib_matmul_args own, *args = &own;
+    NIB_TRY(check_stream(stream, plan));
+    if (!given) return NIB_FAIL(NIB_E_ARGUMENT, "args is NULL");
+    NIB_TRY(nib_take_given("args", "nib_matmul_args", given, sizeof own, &own, sizeof own));
     if (args->m < 0 || args->m > plan->args.p.m)
         return NIB_FAIL(NIB_E_SHAPE, "m is %lld; the plan takes 0 to %lld", (long long)args->m,
                         (long long)plan->args.p.m);
-    if (stream->ctx != plan->ctx)
-        return NIB_FAIL(NIB_E_ARGUMENT, "the stream is of %s, the plan of another context",
-                        stream->ctx->info.name);
     if (args->m == 0 || plan->args.rows == 0) return NIB_OK;
     const segment *s = plan->segments;
     while (s->to_m < args->m) s++;

@@ -114,13 +114,12 @@ static nib_status check_int32(const nib_matmul_desc *d, const nib_args *a)
         (long long)a->group, (long long)x, (long long)w, (long long)most);
 }
 
-nib_status nib_matmul_numbers(const nib_matmul_desc *d, nib_args *args_ret)
+nib_status nib_matmul_numbers(const nib_matmul_desc *desc, nib_args *args_ret)
 {
     nib_request r = {.op = NIB_OP_MATMUL};
-    if (!d) return NIB_FAIL(NIB_E_ARGUMENT, "desc is NULL");
-    if (d->size < sizeof *d)
-        return NIB_FAIL(NIB_E_ARGUMENT, "desc.size is %zu; set it to sizeof(nib_matmul_desc)",
-                        d->size);
+    nib_matmul_desc own, *d = &own;
+    if (!desc) return NIB_FAIL(NIB_E_ARGUMENT, "desc is NULL");
+    NIB_TRY(nib_take_given("desc", "nib_matmul_desc", desc, sizeof own, &own, sizeof own));
     NIB_TRY(nib_request_quant(&r, &d->weights, 1));
     if (d->weights.bits > 8)
         return NIB_FAIL(NIB_E_UNSUPPORTED, "weights of %d bits; 8 is the most", d->weights.bits);
