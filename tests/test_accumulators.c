@@ -1,6 +1,7 @@
 /* test_accumulators.c - where sums stop being right in each accumulator: the figures of
  * docs/numerics.md section 8, each found here by adding. 16-bit floating-point sums are rounded by
  * the reference's own conversion after every addition. */
+#include "../include/nibble_matmul.h"
 #include "on_ref.h"
 
 typedef float rounding(float sum);
@@ -104,6 +105,41 @@ static void integers(void)
     CHECK(products_that_fit(-32768, -32768, 32) == 1, "32768 * 32768");
 }
 
+/* Whether nibble would multiply int8 activations with `bits`-bit weights of K columns, one group. */
+static int accepted(nib_acts acts, int x_zeros, int bits, int64_t k)
+{
+    nib_matmul_desc d = {.size = sizeof d, .max_m = 1, .acts = acts, .x_zeros = x_zeros};
+    d.weights = (nib_quant){.bits = bits,
+                            .scale_type = NIB_F32,
+                            .rule = NIB_RULE_SYM_FULL,
+                            .layout = NIB_LAYOUT_CANONICAL};
+    d.x_type = acts == NIB_ACTS_CODES ? NIB_I8 : NIB_F32, d.y_type = NIB_F32;
+    nib_matmul *plan = NULL;
+    nib_status status = nib_grid_rows(1, k, 0, &d.weights.grid);
+    if (status == NIB_OK) status = nib_matmul_plan_open(ref_ctx, &d, &plan);
+    nib_matmul_plan_close(plan);
+    return status == NIB_OK;
+}
+
+/* The products that nibble allows to be added in int32 are those that fit. */
+static void integers_in_plans(void)
+{
+    static const struct {
+        nib_acts acts;
+        int x_zeros, bits;
+        int64_t x, w; /* the largest */
+    } cases[] = {{NIB_ACTS_DYNAMIC, 0, 8, 127, 128},
+                 {NIB_ACTS_CODES, 0, 8, 128, 128},
+                 {NIB_ACTS_DYNAMIC, 1, 8, 255, 128},
+                 {NIB_ACTS_CODES, 0, 4, 128, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t most = products_that_fit(cases[i].x, cases[i].w, 32);
+        CHECK(accepted(cases[i].acts, cases[i].x_zeros, cases[i].bits, most), "case %zu: %s", i,
+              nib_last_error());
+        CHECK(!accepted(cases[i].acts, cases[i].x_zeros, cases[i].bits, most + 1), "case %zu", i);
+    }
+}
+
 /* f32 counts int8 products exactly while every partial sum is at most 2^24: K = 1040. */
 static void integers_in_f32(void)
 {
@@ -124,6 +160,7 @@ int main(void)
     floating();
     floating_products();
     integers();
+    integers_in_plans();
     integers_in_f32();
     ref_close();
     return check_done();
