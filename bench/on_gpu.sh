@@ -148,7 +148,7 @@ build_all() {
 # `nibble bench matmul`, where this revision has it.
 bench_matmul() {
     "$build/all/nibble" bench --help 2>/dev/null | grep -q matmul || { echo "the command has no bench matmul" && return 77; }
-    "$build/all/nibble" bench matmul --device "$device" --m '1-512*4' --json >"$out/matmul.json"
+    "$build/all/nibble" bench matmul --device "$device" --m '1-512*4' --dequantize --json >"$out/matmul.json"
     cat "$out/matmul.json"
 }
 

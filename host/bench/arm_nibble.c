@@ -7,13 +7,11 @@
 typedef struct nibble_arm {
     const bench_operands *operands;
     nib_ctx *ctx;
-    nib_stream *stream;
     nib_matmul_desc desc;
     nib_matmul *plan;
     nib_matmul_choice choice;
     nib_mem x, x_scales, y, workspace, weights[1024];
-    void *planes[NIB_PLANES]; /* on the host, for the check */
-    size_t plane_bytes[NIB_PLANES];
+    bench_weights w; /* on the host, for the check */
     int64_t m;
 } nibble_arm;
 
@@ -61,37 +59,16 @@ static int run(bench_arm *arm, int64_t turn)
                             .weights = a->weights[turn % arm->copies],
                             .y = a->y,
                             .workspace = a->workspace};
-    return bench_status(arm->b, nib_matmul_run(a->stream, a->plan, &args), arm->record.column);
+    return bench_status(arm->b, nib_matmul_run(arm->queue.stream, a->plan, &args),
+                        arm->record.column);
 }
 
 static int wait(bench_arm *arm)
 {
-    nibble_arm *a = arm->self;
-    return bench_status(arm->b, nib_sync(a->stream), arm->record.column);
+    return bench_status(arm->b, nib_sync(arm->queue.stream), arm->record.column);
 }
 
 /* ---- the check ---- */
-
-/* Row n of W, decoded by `ref`. */
-static int decode_row(bench_arm *arm, int64_t n, double *to)
-{
-    nibble_arm *a = arm->self;
-    int64_t k = arm->record.shape.k;
-    nib_quant q = a->desc.weights;
-    nib_mem planes[NIB_PLANES];
-    for (int p = 0; p < NIB_PLANES; p++) {
-        size_t pitch = a->plane_bytes[p] / (size_t)q.grid.rows;
-        planes[p] = nib_wrap((char *)a->planes[p] + (size_t)n * pitch, pitch);
-    }
-    float *row = bench_memory(arm->b, (size_t)k * sizeof *row);
-    if (!row) return 4;
-    nib_status status = nib_grid_rows(1, k, q.grid.group, &q.grid);
-    nib_mem out = nib_wrap(row, (size_t)k * sizeof *row);
-    if (status == NIB_OK) status = nib_dequantize(arm->b->ref_stream, &q, planes, NIB_F32, out);
-    for (int64_t i = 0; i < k; i++) to[i] = (double)row[i];
-    free(row);
-    return bench_status(arm->b, status, "ref");
-}
 
 /* Row m of x: rounded to its type, or quantized by `ref`. */
 static int activation_row(bench_arm *arm, int64_t m, double *to)
@@ -123,9 +100,9 @@ static int compare(bench_arm *arm, const bench_oracle *o)
     for (int64_t i = 0; i < o->m_count && status == NIB_OK; i++) {
         rows[i] = y + (size_t)i * row_bytes;
         nib_mem from = nib_slice(a->y, (size_t)o->m[i] * row_bytes, row_bytes);
-        status = nib_download(a->stream, y + (size_t)i * row_bytes, from, row_bytes);
+        status = nib_download(arm->queue.stream, y + (size_t)i * row_bytes, from, row_bytes);
     }
-    nib_status synced = nib_sync(a->stream);
+    nib_status synced = nib_sync(arm->queue.stream);
     int code = bench_status(arm->b, status != NIB_OK ? status : synced, "download");
     if (!code) code = bench_oracle_check(arm->b, &arm->record, o, rows, a->desc.y_type);
     free(y);
@@ -139,7 +116,8 @@ static int check(bench_arm *arm)
     int64_t k = arm->record.shape.k;
     int code = bench_oracle_make(arm->b, a->m, arm->record.shape.n, k, &o);
     o.error_class = a->choice.error_class;
-    for (int64_t i = 0; i < o.n_count && !code; i++) code = decode_row(arm, o.n[i], o.w + i * k);
+    for (int64_t i = 0; i < o.n_count && !code; i++)
+        code = bench_weights_row(arm->b, &a->w, o.n[i], o.w + i * k);
     for (int64_t i = 0; i < o.m_count && !code; i++)
         code = activation_row(arm, o.m[i], o.x + i * k);
     if (!code) code = compare(arm, &o);
@@ -152,45 +130,25 @@ static int check(bench_arm *arm)
 static void close(bench_arm *arm)
 {
     nibble_arm *a = arm->self;
-    if (a->stream) nib_sync(a->stream);
+    if (arm->queue.stream) nib_sync(arm->queue.stream);
     for (int64_t i = 0; i < arm->copies; i++) nib_free(a->ctx, &a->weights[i]);
     nib_free(a->ctx, &a->x), nib_free(a->ctx, &a->x_scales);
     nib_free(a->ctx, &a->y), nib_free(a->ctx, &a->workspace);
     nib_matmul_plan_close(a->plan);
-    nib_stream_close(a->stream);
-    for (int p = 0; p < NIB_PLANES; p++) free(a->planes[p]);
+    bench_queue_close(&arm->queue);
+    bench_weights_free(&a->w);
     free(a);
 }
 
 static const bench_calls calls = {set_m, run, wait, check, close};
-
-/* The weights' planes, by the CPU's kernels. */
-static int make_planes(bench_arm *arm)
-{
-    nibble_arm *a = arm->self;
-    bench *b = arm->b;
-    const nib_quant *q = &a->desc.weights;
-    const nib_mem none = {0};
-    nib_mem planes[NIB_PLANES];
-    for (int p = 0; p < NIB_PLANES; p++) {
-        TRY(bench_status(b, nib_plane_bytes(q, (nib_plane)p, &a->plane_bytes[p]), "weights"));
-        a->planes[p] = bench_memory(b, a->plane_bytes[p]);
-        if (!a->planes[p]) return 4;
-        planes[p] = nib_wrap(a->planes[p], a->plane_bytes[p]);
-    }
-    nib_mem w = nib_wrap(a->operands->w, (size_t)(q->grid.rows * q->grid.cols) * sizeof(float));
-    return bench_status(
-        b, nib_quantize(b->cpu_stream, q, NIB_F32, w, NIB_NONFINITE_ERROR, planes, none),
-        "weights");
-}
 
 static int put(bench_arm *arm, const void *data, size_t bytes, nib_mem *mem)
 {
     nibble_arm *a = arm->self;
     TRY(bench_status(arm->b, nib_alloc(a->ctx, bytes, mem), "memory"));
     if (!data) return 0;
-    TRY(bench_status(arm->b, nib_upload(a->stream, *mem, data, bytes), "upload"));
-    return bench_status(arm->b, nib_sync(a->stream), "upload");
+    TRY(bench_status(arm->b, nib_upload(arm->queue.stream, *mem, data, bytes), "upload"));
+    return bench_status(arm->b, nib_sync(arm->queue.stream), "upload");
 }
 
 /* Every copy is packed anew from the same planes. */
@@ -199,15 +157,16 @@ static int make_weights(bench_arm *arm)
     nibble_arm *a = arm->self;
     nib_mem planes[NIB_PLANES] = {0};
     int64_t copies = bench_copies(arm->b, nib_matmul_weights_bytes(a->plan));
-    int code = make_planes(arm);
+    int code = 0;
     for (int p = 0; p < NIB_PLANES && !code; p++)
-        if (a->plane_bytes[p]) code = put(arm, a->planes[p], a->plane_bytes[p], &planes[p]);
+        if (a->w.bytes[p]) code = put(arm, a->w.planes[p], a->w.bytes[p], &planes[p]);
     for (arm->copies = 0; arm->copies < copies && arm->copies < MOST_COPIES && !code;) {
         nib_mem *to = &a->weights[arm->copies];
         code = put(arm, NULL, nib_matmul_weights_bytes(a->plan), to);
         if (code) break;
         arm->copies++;
-        code = bench_status(arm->b, nib_matmul_pack(a->stream, a->plan, planes, *to), "pack");
+        code =
+            bench_status(arm->b, nib_matmul_pack(arm->queue.stream, a->plan, planes, *to), "pack");
     }
     if (!code) code = wait(arm);
     for (int p = 0; p < NIB_PLANES; p++) nib_free(a->ctx, &planes[p]);
@@ -232,7 +191,8 @@ static int make_activations(bench_arm *arm)
     TRY(put(arm, NULL, y_bytes, &a->y));
     if (nib_matmul_workspace_bytes(a->plan))
         TRY(put(arm, NULL, nib_matmul_workspace_bytes(a->plan), &a->workspace));
-    return bench_status(arm->b, nib_matmul_prepare(a->stream, a->plan, a->workspace), "prepare");
+    return bench_status(arm->b, nib_matmul_prepare(arm->queue.stream, a->plan, a->workspace),
+                        "prepare");
 }
 
 static int describe(bench *b, const bench_operands *o, const bench_column *c, nib_acts acts,
@@ -244,12 +204,7 @@ static int describe(bench *b, const bench_operands *o, const bench_column *c, ni
                               .acts = acts,
                               .x_type = acts == NIB_ACTS_CODES ? NIB_I8 : b->spec->type,
                               .y_type = b->spec->type};
-    desc->weights = (nib_quant){.bits = c->scheme->bits,
-                                .scale_type = b->spec->type,
-                                .rule = c->scheme->rule,
-                                .layout = NIB_LAYOUT_CANONICAL};
-    return bench_status(b, nib_grid_rows(o->shape->n, o->shape->k, c->group, &desc->weights.grid),
-                        c->name);
+    return bench_quant(b, o->shape, c, &desc->weights);
 }
 
 static int open_arm(const bench_operands *o, nib_ctx *ctx, size_t device, const bench_column *c,
@@ -278,7 +233,8 @@ static int open_arm(const bench_operands *o, nib_ctx *ctx, size_t device, const 
     arm->record.peak = acts != NIB_ACTS_FLOAT   ? BENCH_INT8
                        : desc.x_type == NIB_F32 ? BENCH_F32
                                                 : BENCH_F16;
-    TRY(bench_status(b, nib_stream_open(ctx, &a->stream), "stream"));
+    TRY(bench_queue_open(b, ctx, &arm->queue));
+    TRY(bench_weights_make(o, c, &a->w));
     TRY(make_weights(arm));
     return make_activations(arm);
 }

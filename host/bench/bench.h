@@ -4,7 +4,8 @@
  * Method. Every arm (a device and a scheme, or a vendor's plain product) is checked in the same run
  * before it is timed. Arms take turns in every round. Cold: each run takes the next of several copies
  * of its weights, together larger than the last-level cache. A sample is some runs in a row and one
- * wait; its median and its 10th and 90th percentile are kept. Roofs are measured in the same run. */
+ * wait; on CUDA, one graph of as many runs, between two events. Its median and its 10th and 90th
+ * percentile are kept. Roofs are measured in the same run. */
 #ifndef NIB_BENCH_H
 #define NIB_BENCH_H
 
@@ -50,6 +51,7 @@ typedef struct bench_spec {
     nib_dtype type;             /* of x and y */
     int hot;                    /* the same weights again and again, instead of cold ones */
     int vendors;                /* whether to run them */
+    int dequantize;             /* CUDA: also dequantize + cuBLASLt, in place of a fused kernel */
     int64_t rounds;             /* samples of an arm at most */
     double seconds;             /* what an arm may take for one M, after 3 samples */
     uint64_t working_set_bytes; /* what cold copies add up to; 0 = four times
@@ -86,16 +88,25 @@ typedef struct bench_record {
     int ours, baseline;        /* nibble's; a 16-bit product (f32 where a device has none) */
     double seconds, low, high; /* of one run: median, 10th and 90th percentile */
     int64_t rounds, repeats;   /* samples, and runs in each */
+    int graph;                 /* a sample was one CUDA graph; else runs launched one by one */
     double bytes, operations;  /* that a run must move and do */
     double bound;              /* seconds that the roofs allow; 0 = no roof */
     int memory_bound;
     double worst; /* largest error that the check saw, as a share of what is allowed */
 } bench_record;
 
+/* What NVML said while a GPU worked: MHz, W, degrees Celsius, and its bits of what held it back. */
+typedef struct bench_clock {
+    unsigned low, high, power, celsius;
+    unsigned long long held;
+} bench_clock;
+
 typedef struct bench_device {
     nib_device_info info;
     double read, copy, peak[BENCH_PEAKS]; /* bytes and operations a second; 0 = not measured */
-    char before[160], after[160];         /* clocks, power, throttling; "" where nothing tells */
+    /* clocks, power, throttling; "" where nothing tells. `during`: lowest and highest of CUDA graphs */
+    char before[160], during[160], after[160];
+    bench_clock clock;
 } bench_device;
 
 typedef struct bench_skip {

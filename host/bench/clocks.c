@@ -1,5 +1,6 @@
-/* clocks.c - what the machine says about itself before and after: a GPU's clocks, power and throttling
+/* clocks.c - what the machine says about itself before, during and after: a GPU's clocks, power and throttling
  * by NVML, loaded at run time; the CPU's load. A figure without them cannot be judged. */
+#include "cuda.h"
 #include "engine.h"
 
 #include <dlfcn.h>
@@ -11,7 +12,7 @@ enum { NVML_CLOCK_SM = 1, NVML_CLOCK_MEM = 2, NVML_TEMPERATURE_GPU = 0 };
 
 typedef struct nvml {
     int (*init)(void);
-    int (*by_index)(unsigned index, void **device);
+    int (*by_bus_id)(const char *bus_id, void **device);
     int (*clock)(void *device, int kind, unsigned *mhz);
     int (*power)(void *device, unsigned *milliwatts);
     int (*limit)(void *device, unsigned *milliwatts);
@@ -37,46 +38,79 @@ static const nvml *load(void)
         const char *symbol;
         void **to;
     } symbols[] = {{"nvmlInit_v2", (void **)&n.init},
-                   {"nvmlDeviceGetHandleByIndex_v2", (void **)&n.by_index},
+                   {"nvmlDeviceGetHandleByPciBusId_v2", (void **)&n.by_bus_id},
                    {"nvmlDeviceGetClockInfo", (void **)&n.clock},
                    {"nvmlDeviceGetPowerUsage", (void **)&n.power},
                    {"nvmlDeviceGetEnforcedPowerLimit", (void **)&n.limit},
-                   {"nvmlDeviceGetTemperature", (void **)&n.temperature},
-                   {"nvmlDeviceGetCurrentClocksThrottleReasons", (void **)&n.throttling}};
+                   {"nvmlDeviceGetTemperature", (void **)&n.temperature}};
     if (tried++) return works ? &n : NULL;
     void *handle = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     works = handle != NULL;
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols && works; i++)
         works = (*symbols[i].to = dlsym(handle, symbols[i].symbol)) != NULL;
+    if (works) *(void **)&n.throttling = dlsym(handle, "nvmlDeviceGetCurrentClocksEventReasons");
+    if (works && !n.throttling) /* its older name */
+        *(void **)&n.throttling = dlsym(handle, "nvmlDeviceGetCurrentClocksThrottleReasons");
     works = works && n.init() == 0;
     return works ? &n : NULL;
 }
 
-static void gpu_clocks(unsigned index, char text[160])
+/* By its place on the bus: NVML counts all GPUs, CUDA those of CUDA_VISIBLE_DEVICES. */
+static int read_gpu(const char *name, bench_clock *clock, unsigned *memory_ret, unsigned *limit_ret)
 {
     const nvml *n = load();
+    const int device = n ? bench_cuda_device(name) : -1;
+    char bus_id[32];
     void *gpu;
-    unsigned sm = 0, memory = 0, power = 0, limit = 0, celsius = 0;
-    unsigned long long held = 0;
-    if (!n || n->by_index(index, &gpu)) return;
-    if (n->clock(gpu, NVML_CLOCK_SM, &sm) || n->clock(gpu, NVML_CLOCK_MEM, &memory)) return;
-    if (n->power(gpu, &power)) power = 0;
-    if (n->limit(gpu, &limit)) limit = 0;
-    if (n->temperature(gpu, NVML_TEMPERATURE_GPU, &celsius)) celsius = 0;
-    if (n->throttling(gpu, &held)) held = 0;
-    int used = snprintf(text, 160, "SM %u MHz, memory %u MHz, %u of %u W, %u C", sm, memory,
-                        power / 1000, limit / 1000, celsius);
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons && used > 0 && used < 160; i++)
+    unsigned milliwatts = 0, limit = 0;
+    if (device < 0 || bench_driver_load()->bus_id(bus_id, sizeof bus_id, device)) return 0;
+    memset(clock, 0, sizeof *clock);
+    if (n->by_bus_id(bus_id, &gpu) || n->clock(gpu, NVML_CLOCK_SM, &clock->low)) return 0;
+    if (n->clock(gpu, NVML_CLOCK_MEM, memory_ret)) *memory_ret = 0;
+    if (!n->power(gpu, &milliwatts)) clock->power = milliwatts / 1000;
+    *limit_ret = n->limit(gpu, &limit) ? 0 : limit / 1000;
+    if (n->temperature(gpu, NVML_TEMPERATURE_GPU, &clock->celsius)) clock->celsius = 0;
+    if (!n->throttling || n->throttling(gpu, &clock->held)) clock->held = 0;
+    clock->high = clock->low;
+    return 1;
+}
+
+static void say_held(unsigned long long held, char text[160])
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        size_t used = strlen(text);
         if (held & reasons[i].bit)
-            used += snprintf(text + used, 160 - (size_t)used, ", held back: %s", reasons[i].word);
+            snprintf(text + used, 160 - used, ", held back: %s", reasons[i].word);
+    }
 }
 
 void bench_clocks(const bench_device *device, char text[160])
 {
     double load_average;
+    unsigned memory, limit;
+    bench_clock now;
     text[0] = 0;
-    if (!strncmp(device->info.name, "cuda:", 5))
-        gpu_clocks((unsigned)strtoul(device->info.name + 5, NULL, 10), text);
-    else if (!strcmp(device->info.name, "cpu") && getloadavg(&load_average, 1) == 1)
+    if (!strcmp(device->info.name, "cpu") && getloadavg(&load_average, 1) == 1)
         snprintf(text, 160, "load average %.1f", load_average);
+    if (strncmp(device->info.name, "cuda:", 5) ||
+        !read_gpu(device->info.name, &now, &memory, &limit))
+        return;
+    snprintf(text, 160, "SM %u MHz, memory %u MHz, %u of %u W, %u C", now.low, memory, now.power,
+             limit, now.celsius);
+    say_held(now.held, text);
+}
+
+void bench_clocks_during(bench_device *device)
+{
+    bench_clock *all = &device->clock, now;
+    unsigned memory, limit;
+    if (!read_gpu(device->info.name, &now, &memory, &limit)) return;
+    if (!all->low || now.low < all->low) all->low = now.low;
+    if (now.high > all->high) all->high = now.high;
+    if (now.power > all->power) all->power = now.power;
+    if (now.celsius > all->celsius) all->celsius = now.celsius;
+    all->held |= now.held;
+    snprintf(device->during, sizeof device->during, "SM %u to %u MHz, at most %u of %u W, %u C",
+             all->low, all->high, all->power, limit, all->celsius);
+    say_held(all->held, device->during);
 }

@@ -7,7 +7,6 @@
 
 typedef struct codec_arm {
     nib_ctx *ctx;
-    nib_stream *stream;
     nib_quant quant;
     int quantizes;
     size_t x_bytes, plane_bytes[NIB_PLANES];
@@ -39,15 +38,14 @@ static int run(bench_arm *arm, int64_t turn)
 {
     codec_arm *a = arm->self;
     int64_t i = turn % arm->copies;
-    return bench_status(arm->b,
-                        move(a->stream, a, &a->quant, arm->b->spec->type, a->x[i], a->planes[i]),
-                        arm->record.column);
+    return bench_status(
+        arm->b, move(arm->queue.stream, a, &a->quant, arm->b->spec->type, a->x[i], a->planes[i]),
+        arm->record.column);
 }
 
 static int wait(bench_arm *arm)
 {
-    codec_arm *a = arm->self;
-    return bench_status(arm->b, nib_sync(a->stream), arm->record.column);
+    return bench_status(arm->b, nib_sync(arm->queue.stream), arm->record.column);
 }
 
 /* ---- the check ---- */
@@ -62,10 +60,10 @@ static int take_row(bench_arm *arm, int64_t copy, int64_t r, char *to,
         nib_mem from = p < 0 ? a->x[copy] : a->planes[copy][p];
         spans[p + 1] = nib_wrap(to, bytes);
         if (bytes)
-            TRY(bench_status(
-                arm->b,
-                nib_download(a->stream, to, nib_slice(from, (size_t)r * bytes, bytes), bytes),
-                "download"));
+            TRY(bench_status(arm->b,
+                             nib_download(arm->queue.stream, to,
+                                          nib_slice(from, (size_t)r * bytes, bytes), bytes),
+                             "download"));
         to += bytes;
     }
     return wait(arm);
@@ -112,12 +110,12 @@ static int check(bench_arm *arm)
 static void close(bench_arm *arm)
 {
     codec_arm *a = arm->self;
-    if (a->stream) nib_sync(a->stream);
+    if (arm->queue.stream) nib_sync(arm->queue.stream);
     for (int i = 0; i < MOST_COPIES; i++) {
         nib_free(a->ctx, &a->x[i]);
         for (int p = 0; p < NIB_PLANES; p++) nib_free(a->ctx, &a->planes[i][p]);
     }
-    nib_stream_close(a->stream);
+    bench_queue_close(&arm->queue);
     free(a);
 }
 
@@ -140,12 +138,12 @@ static int fill(bench_arm *arm, const void *x)
     for (arm->copies = 0; arm->copies < copies && arm->copies < MOST_COPIES; arm->copies++) {
         nib_mem *to = &a->x[arm->copies], *planes = a->planes[arm->copies];
         nib_status status = nib_alloc(a->ctx, a->x_bytes, to);
-        if (status == NIB_OK) status = nib_upload(a->stream, *to, x, a->x_bytes);
+        if (status == NIB_OK) status = nib_upload(arm->queue.stream, *to, x, a->x_bytes);
         for (int p = 0; p < NIB_PLANES && status == NIB_OK; p++)
             if (a->plane_bytes[p]) status = nib_alloc(a->ctx, a->plane_bytes[p], &planes[p]);
         if (status == NIB_OK)
-            status = move(a->stream, &forth, &a->quant, b->spec->type, *to, planes);
-        if (status == NIB_OK) status = nib_sync(a->stream);
+            status = move(arm->queue.stream, &forth, &a->quant, b->spec->type, *to, planes);
+        if (status == NIB_OK) status = nib_sync(arm->queue.stream);
         TRY(bench_status(b, status, "memory"));
     }
     return 0;
@@ -161,15 +159,11 @@ static int open_arm(bench *b, const bench_shape *shape, nib_ctx *ctx, size_t dev
     a->ctx = ctx;
     a->quantizes = b->spec->operation == BENCH_QUANTIZE;
     a->x_bytes = (size_t)(shape->n * shape->k) * bench_type_bytes(b->spec->type);
-    a->quant = (nib_quant){.bits = c->scheme->bits,
-                           .scale_type = b->spec->type,
-                           .rule = c->scheme->rule,
-                           .layout = NIB_LAYOUT_CANONICAL};
     snprintf(arm->record.column, sizeof arm->record.column, "%s", c->name);
     snprintf(arm->record.by, sizeof arm->record.by, "nibble");
     arm->record.ours = 1;
-    TRY(bench_status(b, nib_grid_rows(shape->n, shape->k, c->group, &a->quant.grid), c->name));
-    TRY(bench_status(b, nib_stream_open(ctx, &a->stream), "stream"));
+    TRY(bench_quant(b, shape, c, &a->quant));
+    TRY(bench_queue_open(b, ctx, &arm->queue));
     return fill(arm, x);
 }
 

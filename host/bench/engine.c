@@ -119,6 +119,8 @@ static int vendor_arms(const bench_operands *operands, nib_ctx *ctx, size_t devi
 {
     const char *name = nib_ctx_device(ctx)->name;
     if (!strncmp(name, "cuda:", 5)) return bench_cublas_arms(operands, ctx, device, arms);
+    if (operands->b->spec->dequantize)
+        TRY(bench_note(operands->b, "dequantize + cuBLASLt", "%s is no CUDA device", name));
     if (strcmp(name, "cpu"))
         return bench_note(operands->b, name, "no vendor's product is measured on this device");
     TRY(bench_openblas_arms(operands, device, arms));
@@ -159,6 +161,7 @@ static int run_shape(bench *b, const bench_shape *shape, nib_ctx *const *devices
     return code;
 }
 
+/* Opens all; the cold set is four times the largest of their last-level caches. */
 static int open_devices(bench *b, nib_ctx **devices)
 {
     const bench_spec *spec = b->spec;
@@ -166,12 +169,22 @@ static int open_devices(bench *b, nib_ctx **devices)
     b->result->devices = calloc(spec->device_count, sizeof *b->result->devices);
     if (!b->result->devices) return bench_fail(b, 4, "no memory");
     for (size_t d = 0; d < spec->device_count; d++) {
-        bench_device *device = &b->result->devices[d];
         nib_status status = nib_open(spec->devices[d], &options, &devices[d]);
         if (status != NIB_OK)
             return bench_fail(b, nib_status_exit_code(status), "%s", nib_last_error());
-        device->info = *nib_ctx_device(devices[d]);
+        b->result->devices[d].info = *nib_ctx_device(devices[d]);
         b->result->device_count = d + 1;
+        size_t cold = 4 * bench_cache_bytes(b->result->devices[d].info.name);
+        if (!spec->working_set_bytes && cold > b->working_set) b->working_set = cold;
+    }
+    b->result->working_set_bytes = spec->hot ? 0 : b->working_set;
+    return 0;
+}
+
+static int measure_roofs(bench *b, nib_ctx *const *devices)
+{
+    for (size_t d = 0; d < b->result->device_count; d++) {
+        bench_device *device = &b->result->devices[d];
         say(b, "%s: measuring roofs", device->info.name, 0);
         TRY(bench_roofs(b, devices[d], device));
         bench_clocks(device, device->before);
@@ -183,6 +196,7 @@ static int run_all(bench *b, nib_ctx **devices)
 {
     TRY(open_host(b));
     TRY(open_devices(b, devices));
+    TRY(measure_roofs(b, devices));
     for (size_t i = 0; i < b->spec->shapes->count; i++)
         TRY(run_shape(b, &b->spec->shapes->at[i], devices));
     for (size_t d = 0; d < b->result->device_count; d++)
@@ -194,19 +208,12 @@ static int run_all(bench *b, nib_ctx **devices)
                       r->skip_count ? r->skips[0].why : "no device");
 }
 
-/* Four times the last-level cache, which a virtual machine may have named too small. */
-static size_t cold_bytes(void)
-{
-    const size_t least = (size_t)256 << 20, bytes = 4 * bench_cache_bytes();
-    return bytes > least ? bytes : least;
-}
-
 int bench_run(const bench_spec *spec, bench_result *result)
 {
     memset(result, 0, sizeof *result);
     bench b = {.spec = spec, .result = result};
-    b.working_set = spec->working_set_bytes ? (size_t)spec->working_set_bytes : cold_bytes();
-    result->working_set_bytes = spec->hot ? 0 : b.working_set;
+    const size_t least = (size_t)256 << 20; /* a virtual machine may name its cache too small */
+    b.working_set = spec->working_set_bytes ? (size_t)spec->working_set_bytes : least;
     nib_ctx **devices = calloc(spec->device_count + 1, sizeof *devices);
     int code = devices ? run_all(&b, devices) : bench_fail(&b, 4, "no memory");
     for (size_t d = 0; devices && d < spec->device_count; d++) nib_close(devices[d]);

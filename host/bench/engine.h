@@ -34,6 +34,26 @@ int bench_threads(const bench *b);
 
 typedef struct bench_arm bench_arm;
 
+/* Where an arm's work goes: queue.c. */
+typedef struct bench_queue {
+    nib_ctx *ctx;
+    nib_stream *stream;
+    void *native;    /* CUDA: the CUstream below `stream`; NULL elsewhere */
+    void *events[2]; /* CUDA: around a sample */
+    void *instance; /* CUDA: the graph that was captured last; NULL: runs are launched one by one */
+} bench_queue;
+
+int bench_queue_open(bench *b, nib_ctx *ctx, bench_queue *queue);
+void bench_queue_close(bench_queue *queue); /* waits; a zeroed one is fine */
+/* Makes the queue's graph of `repeats` runs, from copy 0 on, and launches it once. Without a graph on
+ * other devices and, after a note, where a run cannot be captured. */
+int bench_capture(bench_arm *arm, int64_t repeats);
+/* Makes the queue's context current, and what was current again. 0: done. */
+int bench_queue_enter(const bench_queue *queue);
+void bench_queue_leave(void);
+/* Launches the graph; the seconds between the events around it. */
+int bench_replay(bench_arm *arm, double *seconds_ret);
+
 /* What an arm can do; each returns 0 or an exit code after bench_fail. */
 typedef struct bench_calls {
     int (*set_m)(bench_arm *arm, int64_t m);  /* makes ready; fills kernel, bytes, operations */
@@ -49,6 +69,7 @@ struct bench_arm {
     bench *b;
     const bench_calls *calls;
     void *self;
+    bench_queue queue; /* zeroed where a vendor's calls return when they are done */
     bench_record record;
     int64_t copies, turn;
     int64_t rounds, repeats, done;
@@ -63,6 +84,8 @@ typedef struct bench_arms {
 /* A new arm with its record begun; NULL after saying that there are too many. */
 bench_arm *bench_arm_new(bench *b, bench_arms *arms, const bench_calls *calls, size_t device);
 void bench_arms_close(bench_arms *arms);
+/* Seconds of a run at the arm's M, over all copies at least once where there is a graph. */
+int bench_pace(bench_arm *arm, double *seconds_ret);
 /* Checks every arm at this M, times them in turns, and adds their records to the result. */
 int bench_measure(bench *b, bench_arms *arms, const bench_shape *shape, int64_t m);
 /* How many copies of `bytes` bytes make a cold set. */
@@ -90,6 +113,23 @@ int bench_floats(bench *b, const void *from, nib_dtype type, int64_t count, floa
 int bench_quantize_rows(bench *b, nib_stream *stream, nib_dtype type, const void *x, int64_t rows,
                         int64_t cols, int8_t *codes, float *scales);
 size_t bench_type_bytes(nib_dtype type);
+
+/* How a column quantizes W. */
+int bench_quant(bench *b, const bench_shape *shape, const bench_column *column, nib_quant *quant);
+
+/* W as a column quantizes it, by the CPU's kernels: planes on the host. */
+typedef struct bench_weights {
+    nib_quant quant;
+    void *planes[NIB_PLANES];
+    size_t bytes[NIB_PLANES];
+} bench_weights;
+
+int bench_weights_make(const bench_operands *operands, const bench_column *column,
+                       bench_weights *weights);
+void bench_weights_free(bench_weights *weights); /* also after a failure; a zeroed one is fine */
+/* Row n, decoded by `ref`. */
+int bench_weights_row(bench *b, const bench_weights *weights, int64_t n, double *to);
+
 /* x [max_m][k] and w [n][k] in a 16-bit type, or as int8 codes; the caller frees both, also after a
  * failure. And one row of such a matrix as numbers. */
 int bench_plain_operands(const bench_operands *operands, nib_dtype type, void **x_ret,
@@ -135,11 +175,13 @@ int bench_codec_arms(bench *b, const bench_shape *shape, nib_ctx *ctx, size_t de
 int bench_roofs(bench *b, nib_ctx *ctx, bench_device *device);
 /* Raises compute roofs to what an arm reached, and fills the bounds of all records. */
 void bench_bounds(bench_result *result);
-/* Bytes of the last-level cache; a guess where the system does not say. */
-size_t bench_cache_bytes(void);
+/* Bytes of a device's last-level cache; a guess where the system does not say. */
+size_t bench_cache_bytes(const char *device);
 
 /* ---- what the machine says about itself: clocks.c ---- */
 
 void bench_clocks(const bench_device *device, char text[160]);
+/* While the device works: widens what device->during says. */
+void bench_clocks_during(bench_device *device);
 
 #endif

@@ -30,13 +30,19 @@ void bench_arms_close(bench_arms *arms)
     arms->count = 0;
 }
 
-/* Seconds of one of `repeats` runs. */
+/* Seconds of one of `repeats` runs, which are those of the graph where there is one. */
 static int time_runs(bench_arm *arm, int64_t repeats, double *seconds_ret)
 {
-    double begin = bench_now();
-    for (int64_t i = 0; i < repeats; i++) TRY(arm->calls->run(arm, arm->turn++));
-    TRY(arm->calls->wait(arm));
-    *seconds_ret = (bench_now() - begin) / (double)repeats;
+    double seconds;
+    if (arm->queue.instance) {
+        TRY(bench_replay(arm, &seconds));
+    } else {
+        double begin = bench_now();
+        for (int64_t i = 0; i < repeats; i++) TRY(arm->calls->run(arm, arm->turn++));
+        TRY(arm->calls->wait(arm));
+        seconds = bench_now() - begin;
+    }
+    *seconds_ret = seconds / (double)repeats;
     return 0;
 }
 
@@ -45,7 +51,24 @@ static int64_t between(double value, int64_t least, int64_t most)
     return value < (double)least ? least : value > (double)most ? most : (int64_t)value;
 }
 
-/* The first run is checked; the second tells the pace. */
+int bench_pace(bench_arm *arm, double *seconds_ret)
+{
+    TRY(bench_capture(arm, arm->copies));
+    return time_runs(arm, arm->queue.instance ? arm->copies : 1, seconds_ret);
+}
+
+/* A graph holds whole rotations: it is launched again and again, and a part of the copies might stay
+ * in the cache. */
+static int set_repeats(bench_arm *arm, double seconds)
+{
+    arm->repeats = between(least_sample / seconds + 1.0, 1, MOST_REPEATS);
+    if (!arm->queue.instance) return 0;
+    int64_t rotations = (arm->repeats + arm->copies - 1) / arm->copies;
+    arm->repeats = rotations * arm->copies;
+    return rotations > 1 ? bench_capture(arm, arm->repeats) : 0;
+}
+
+/* The first run is checked, and launched by itself; the next tell the pace. */
 static int make_ready(bench_arm *arm, const bench_shape *shape, int64_t m)
 {
     const bench_spec *spec = arm->b->spec;
@@ -53,10 +76,12 @@ static int make_ready(bench_arm *arm, const bench_shape *shape, int64_t m)
     arm->record.shape = *shape, arm->record.m = m;
     arm->done = 0;
     TRY(arm->calls->set_m(arm, m));
-    TRY(time_runs(arm, 1, &seconds));
+    TRY(arm->calls->run(arm, arm->turn++));
+    TRY(arm->calls->wait(arm));
     TRY(arm->calls->check(arm));
-    TRY(time_runs(arm, 1, &seconds));
-    arm->repeats = between(least_sample / seconds + 1.0, 1, MOST_REPEATS);
+    TRY(bench_pace(arm, &seconds));
+    TRY(set_repeats(arm, seconds));
+    arm->record.graph = arm->queue.instance != NULL;
     double left = spec->seconds / (seconds * (double)arm->repeats);
     int64_t most = spec->rounds < BENCH_MOST_ROUNDS ? spec->rounds : BENCH_MOST_ROUNDS;
     arm->rounds = most <= LEAST_ROUNDS ? most : between(left, LEAST_ROUNDS, most);

@@ -111,6 +111,60 @@ void bench_operands_free(bench_operands *o)
     free(o->w), free(o->x), free(o->x_codes), free(o->x_scales);
 }
 
+/* ---- quantized weights ---- */
+
+int bench_quant(bench *b, const bench_shape *shape, const bench_column *c, nib_quant *q)
+{
+    *q = (nib_quant){.bits = c->scheme->bits,
+                     .scale_type = b->spec->type,
+                     .rule = c->scheme->rule,
+                     .layout = NIB_LAYOUT_CANONICAL};
+    return bench_status(b, nib_grid_rows(shape->n, shape->k, c->group, &q->grid), c->name);
+}
+
+int bench_weights_make(const bench_operands *o, const bench_column *c, bench_weights *w)
+{
+    bench *b = o->b;
+    const nib_mem none = {0};
+    nib_mem planes[NIB_PLANES];
+    memset(w, 0, sizeof *w);
+    TRY(bench_quant(b, o->shape, c, &w->quant));
+    for (int p = 0; p < NIB_PLANES; p++) {
+        TRY(bench_status(b, nib_plane_bytes(&w->quant, (nib_plane)p, &w->bytes[p]), c->name));
+        w->planes[p] = bench_memory(b, w->bytes[p]);
+        if (!w->planes[p]) return 4;
+        planes[p] = nib_wrap(w->planes[p], w->bytes[p]);
+    }
+    nib_mem from = nib_wrap(o->w, (size_t)(o->shape->n * o->shape->k) * sizeof *o->w);
+    return bench_status(
+        b, nib_quantize(b->cpu_stream, &w->quant, NIB_F32, from, NIB_NONFINITE_ERROR, planes, none),
+        c->name);
+}
+
+void bench_weights_free(bench_weights *w)
+{
+    for (int p = 0; p < NIB_PLANES; p++) free(w->planes[p]);
+}
+
+int bench_weights_row(bench *b, const bench_weights *w, int64_t n, double *to)
+{
+    int64_t k = w->quant.grid.cols;
+    nib_quant q = w->quant;
+    nib_mem planes[NIB_PLANES];
+    for (int p = 0; p < NIB_PLANES; p++) {
+        size_t pitch = w->bytes[p] / (size_t)q.grid.rows;
+        planes[p] = nib_wrap((char *)w->planes[p] + (size_t)n * pitch, pitch);
+    }
+    float *row = bench_memory(b, (size_t)k * sizeof *row);
+    if (!row) return 4;
+    nib_status status = nib_grid_rows(1, k, q.grid.group, &q.grid);
+    nib_mem out = nib_wrap(row, (size_t)k * sizeof *row);
+    if (status == NIB_OK) status = nib_dequantize(b->ref_stream, &q, planes, NIB_F32, out);
+    for (int64_t i = 0; i < k; i++) to[i] = (double)row[i];
+    free(row);
+    return bench_status(b, status, "ref");
+}
+
 /* ---- for vendors ---- */
 
 int bench_plain_operands(const bench_operands *o, nib_dtype type, void **x_ret, void **w_ret)

@@ -49,6 +49,9 @@ static int is_first(const bench_result *result, size_t index, int of_device)
     return 1;
 }
 
+/* How its samples were timed: "graph" or "runs". */
+static const char *word_timing(const bench_record *r) { return r->graph ? "graph" : "runs"; }
+
 /* ---- JSON ---- */
 
 json_t *json_record(const bench_spec *spec, const bench_result *result, const bench_record *r)
@@ -64,18 +67,19 @@ json_t *json_record(const bench_spec *spec, const bench_result *result, const be
         (int)spec->threads, "shape", r->shape.name, "n", (json_int_t)r->shape.n, "k",
         (json_int_t)r->shape.k, "m", (json_int_t)r->m, "column", r->column, "by", r->by, "kernel",
         r->kernel, "type", nib_dtype_name(spec->type));
-    json_t *how = json_pack(
-        "{s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "cold", !spec->hot,
-        "rounds", (json_int_t)r->rounds, "repeats", (json_int_t)r->repeats, "seconds_median",
-        json_number(r->seconds), "seconds_p10", json_number(r->low), "seconds_p90",
-        json_number(r->high), "bytes", json_number(r->bytes), "operations",
-        json_number(r->operations), "bytes_per_second", json_number(r->bytes / r->seconds),
-        "percent_of_roof", json_number(bench_percent(r)), "bound",
-        r->bound <= 0     ? "none"
-        : r->memory_bound ? "memory"
-                          : "compute",
-        "times_as_fast_as_plain", json_number(ratio_to_baseline(result, r)), "error_share",
-        json_number(r->worst));
+    json_t *how =
+        json_pack("{s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "cold",
+                  !spec->hot, "rounds", (json_int_t)r->rounds, "repeats", (json_int_t)r->repeats,
+                  "timed", word_timing(r), "seconds_median", json_number(r->seconds), "seconds_p10",
+                  json_number(r->low), "seconds_p90", json_number(r->high), "bytes",
+                  json_number(r->bytes), "operations", json_number(r->operations),
+                  "bytes_per_second", json_number(r->bytes / r->seconds), "percent_of_roof",
+                  json_number(bench_percent(r)), "bound",
+                  r->bound <= 0     ? "none"
+                  : r->memory_bound ? "memory"
+                                    : "compute",
+                  "times_as_fast_as_plain", json_number(ratio_to_baseline(result, r)),
+                  "error_share", json_number(r->worst));
     if (json && what && how) json_object_update(json, what), json_object_update(json, how);
     json_decref(what), json_decref(how);
     return json;
@@ -86,12 +90,12 @@ static json_t *json_device(const bench_device *d)
     json_t *json = json_devices(&d->info, 1), *device = json_incref(json_array_get(json, 0));
     json_decref(json);
     json_object_update_new(
-        device, json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "read_bytes_per_second",
+        device, json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s}", "read_bytes_per_second",
                           json_number(d->read), "copy_bytes_per_second", json_number(d->copy),
                           "f32_operations_per_second", json_number(d->peak[BENCH_F32]),
                           "f16_operations_per_second", json_number(d->peak[BENCH_F16]),
                           "int8_operations_per_second", json_number(d->peak[BENCH_INT8]), "before",
-                          d->before, "after", d->after));
+                          d->before, "during", d->during, "after", d->after));
     return device;
 }
 
@@ -139,7 +143,7 @@ static int print_csv(const bench_spec *spec, const bench_result *result)
 {
     cli_table *t =
         table_new("device|model|driver|nibble|revision|shape|>n|>k|>m|column|by|kernel|type|"
-                  "cold|>seconds_median|>seconds_p10|>seconds_p90|>rounds|>repeats|>bytes|"
+                  "cold|timed|>seconds_median|>seconds_p10|>seconds_p90|>rounds|>repeats|>bytes|"
                   ">operations|>percent_of_roof|bound|>times_as_fast_as_plain",
                   AS_CSV);
     for (size_t i = 0; i < result->count; i++) {
@@ -153,6 +157,7 @@ static int print_csv(const bench_spec *spec, const bench_result *result)
         table_cell(t, "%lld", (long long)r->m);
         table_cell(t, "%s", r->column), table_cell(t, "%s", r->by), table_cell(t, "%s", r->kernel);
         table_cell(t, "%s", nib_dtype_name(spec->type)), table_cell(t, "%d", !spec->hot);
+        table_cell(t, "%s", word_timing(r));
         table_cell(t, "%.9g", r->seconds), table_cell(t, "%.9g", r->low);
         table_cell(t, "%.9g", r->high), table_cell(t, "%lld", (long long)r->rounds);
         table_cell(t, "%lld", (long long)r->repeats), table_cell(t, "%.0f", r->bytes);
@@ -209,7 +214,9 @@ static void print_devices(const bench_spec *spec, const bench_result *result)
         static const char *const names[] = {"f32", "16-bit", "int8"};
         for (int p = 0; p < BENCH_PEAKS; p++)
             if (d->peak[p] > 0) printf(", %s %s", names[p], word_rate(d->peak[p], "op/s", text));
-        if (*d->before) printf("; before: %s; after: %s", d->before, d->after);
+        if (*d->before) printf("; before: %s", d->before);
+        if (*d->during) printf("; during: %s", d->during);
+        if (*d->after) printf("; after: %s", d->after);
         puts("\n");
     }
     printf("nibble %s%s%s; x and y %s; ", nib_version(), *bench_revision() ? " " : "",
@@ -218,18 +225,21 @@ static void print_devices(const bench_spec *spec, const bench_result *result)
     else printf("cold: copies of %s in turn\n", word_bytes(result->working_set_bytes, set));
 }
 
-/* One cell for each column of the shape, in the order of its first M. */
+/* One cell for each column of the shape, in the order of its first M; of many, the first. */
 static int print_shape(const bench_result *result, const bench_shape *shape, int as)
 {
+    enum { MOST = 22 };
     const bench_record *all = result->records;
-    size_t columns[32], count = 0, first = result->count;
-    for (size_t i = 0; i < result->count && count < 22; i++) {
+    size_t columns[MOST], count = 0, first = result->count;
+    for (size_t i = 0; i < result->count; i++) {
         if (strcmp(all[i].shape.name, shape->name)) continue;
         if (first == result->count) first = i;
-        if (all[i].m == all[first].m) columns[count++] = i;
+        if (all[i].m != all[first].m) continue;
+        if (count < MOST) columns[count] = i;
+        count++;
     }
     char headings[2048] = ">M", heading[128], text[WORD_BYTES];
-    for (size_t c = 0; c < count; c++) {
+    for (size_t c = 0; c < count && c < MOST; c++) {
         size_t used = strlen(headings);
         bench_heading(result, &all[columns[c]], heading, sizeof heading);
         snprintf(headings + used, sizeof headings - used, "|>%s", heading);
@@ -242,7 +252,7 @@ static int print_shape(const bench_result *result, const bench_shape *shape, int
             if (r->m) table_cell(t, "%lld", (long long)r->m);
             else table_cell(t, "-");
         }
-        if ((i - first) % count >= 22) continue;
+        if ((i - first) % count >= MOST) continue;
         if (r->bound > 0)
             table_cell(t, "%s %3.0f%%", word_duration(r->seconds, text), bench_percent(r));
         else table_cell(t, "%s", word_duration(r->seconds, text));
@@ -301,6 +311,25 @@ static double widest_spread(const bench_result *result, const bench_record **of_
     return widest;
 }
 
+/* One line for each way in which samples were timed. */
+static void print_timing(const bench_spec *spec, const bench_result *result)
+{
+    for (int graph = 0; graph < 2; graph++) {
+        int64_t least = 0, most = 0;
+        for (size_t i = 0; i < result->count; i++) {
+            const bench_record *r = &result->records[i];
+            if (r->graph != graph) continue;
+            if (!least || r->repeats < least) least = r->repeats;
+            if (r->repeats > most) most = r->repeats;
+        }
+        if (most)
+            printf("Timed: %lld to %lld runs%s %s.\n", (long long)least, (long long)most,
+                   spec->hot ? "" : " in a row, each on the next copy of its weights,",
+                   graph ? "as one CUDA graph, launched between two events"
+                         : "launched one by one, with one wait, by the host's clock");
+    }
+}
+
 static void print_rest(const bench_spec *spec, const bench_result *result)
 {
     const bench_record *widest = NULL;
@@ -310,6 +339,7 @@ static void print_rest(const bench_spec *spec, const bench_result *result)
                "larger of bytes at\nthe read rate and operations at the peak). codes: x was "
                "quantized before; s32: bare int32 sums."
              : "\nEach cell: the median time, and its share of the copy rate.");
+    print_timing(spec, result);
     if (widest)
         printf(
             "Spread: from the 10th to the 90th percentile is %.0f%% of the median at most (%s %s, "

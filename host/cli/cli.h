@@ -52,7 +52,7 @@ typedef struct cli_settings {
     int64_t parallel, rounds; /* 0: their defaults */
     uint64_t working_set;
     double seconds, tolerance;
-    int acts, plain_type, hot, no_vendor;
+    int acts, plain_type, hot, no_vendor, dequantize;
 } cli_settings;
 
 /* ---- commands: commands.def ---- */

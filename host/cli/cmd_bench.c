@@ -120,6 +120,8 @@ static int read_numbers(const cli_command *command, const cli_settings *s, bench
         return fail_usage(command, "--m is of matmul alone");
     if (s->plot && spec->operation != BENCH_MATMUL)
         return fail_usage(command, "--plot is of matmul alone");
+    if (s->dequantize && (spec->operation != BENCH_MATMUL || s->no_vendor))
+        return fail_usage(command, "--dequantize is of matmul, with vendors");
     if (s->seconds < 0 || s->seconds > 3600)
         return fail_usage(command, "--seconds is %g; it must be 0 to 3600", s->seconds);
     if (s->tolerance < 0 || s->tolerance > 1000)
@@ -131,6 +133,7 @@ static int read_numbers(const cli_command *command, const cli_settings *s, bench
     spec->type = bench_plain_type(s);
     spec->hot = s->hot;
     spec->vendors = !s->no_vendor;
+    spec->dequantize = s->dequantize;
     spec->rounds = s->rounds ? s->rounds : 15;
     spec->seconds = s->seconds;
     spec->working_set_bytes = s->working_set;

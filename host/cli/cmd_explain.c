@@ -73,6 +73,20 @@ static void add_json(const bench_shape *shape, const nib_matmul_choice *c, json_
                                     c->refusal ? json_text(c->refusal) : json_null()));
 }
 
+/* What a plan on CUDA never does by itself; it comes after all that it may. */
+static int vendor_choice(const wanted *w, const nib_ctx *ctx, nib_matmul_choice *choice)
+{
+    nib_dtype type = bench_plain_type(w->settings);
+    if (strncmp(nib_ctx_device(ctx)->name, "cuda:", 5) || w->column.act_bits == 8) return 0;
+    *choice = (nib_matmul_choice){
+        .kernel = "dequantize + cuBLASLt",
+        .refusal = "not nibble's: no plan falls back to it; opt in: nib_dequantize, then "
+                   "cublasLtMatmul; nibble bench matmul --dequantize times it",
+        .error_class = type == NIB_F16 ? NIB_ERROR_F16 : NIB_ERROR_BF16};
+    if (type == NIB_F32) choice->refusal = "not nibble's, and takes x of bf16 or f16 (--dtype)";
+    return 1;
+}
+
 /* Returns the first failure to make a plan, after all rows of all shapes. */
 static nib_status walk(const wanted *w, nib_ctx *ctx, cli_table *t, json_t *list)
 {
@@ -84,6 +98,10 @@ static nib_status walk(const wanted *w, nib_ctx *ctx, cli_table *t, json_t *list
         nib_matmul *plan;
         status = describe(w, shape, &desc);
         for (size_t c = 0; status == NIB_OK && nib_matmul_choice_at(ctx, &desc, c, &choice); c++) {
+            add_row(shape, &choice, w->settings->as, t);
+            add_json(shape, &choice, list);
+        }
+        if (status == NIB_OK && vendor_choice(w, ctx, &choice)) {
             add_row(shape, &choice, w->settings->as, t);
             add_json(shape, &choice, list);
         }

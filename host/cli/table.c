@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_COLUMNS = 24, GAP = 2 };
+enum { MAX_COLUMNS = 32, GAP = 2 };
 
 struct cli_table {
     char *headings[MAX_COLUMNS];

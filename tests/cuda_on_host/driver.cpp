@@ -10,10 +10,16 @@
 //   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks,
 //     CUDA_HOST_IMAGE=ERROR makes loading a module fail with that code
 //   - a stream that is being captured keeps its copies and kernels for the graph; waiting and allocating are refused
-//     then (900) and spoil the capture. A launched graph runs late like everything else
+//     then (900) and spoil the capture. A launched graph runs late like everything else. CUDA_HOST_CAPTURE=0 refuses
+//     to begin one
+//   - an event has its time when the stream comes to it; asked before, it is not ready (600). What is called, and which
+//     kernels run, between an odd event and the next counts again, as "timed NAME"
+//   - cuda_host_submit(stream, work) gives a stream what another library would (vendor/cublas_lt.cpp), and
+//     cuda_host_capturing(stream) tells whether it is captured
 //   - cuda_host_calls(name) counts calls; cuda_host_context(device) makes a context that is not the primary one
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -42,6 +48,7 @@ enum {
     NO_BINARY = 209,
     UNSUPPORTED_PTX = 222,
     NOT_FOUND = 500,
+    NOT_READY = 600,
     LAUNCH_FAILED = 719,
     CAPTURE_UNSUPPORTED = 900,
     CAPTURE_INVALIDATED = 901
@@ -71,6 +78,11 @@ struct Graph {
     Work work;
 };
 
+struct Event {
+    bool passed = false;
+    std::chrono::steady_clock::time_point time;
+};
+
 struct Module {
     Context *context;
 };
@@ -84,10 +96,12 @@ struct State {
     std::map<Stream *, std::unique_ptr<Stream>> streams;
     std::map<Module *, std::unique_ptr<Module>> modules;
     std::map<Graph *, std::unique_ptr<Graph>> graphs;
+    std::map<Event *, std::unique_ptr<Event>> events;
     std::map<void *, size_t> shared_limit; // function -> dynamic shared memory it asked for
     std::deque<Context> others;
     bool faulted[DEVICES] = {};
     long launches = 0;
+    bool timed_calls = false, timed_runs = false;
 };
 State &state = *new State; // outlives every thread, and what a dead context keeps is no leak
 
@@ -103,6 +117,7 @@ size_t number(const char *name, size_t otherwise)
 CUresult begin(const char *name, bool needs_context)
 {
     state.calls[name]++;
+    if (state.timed_calls) state.calls[std::string("timed ") + name]++;
     if (!needs_context) return SUCCESS;
     if (current.empty()) return INVALID_CONTEXT;
     return state.faulted[current.back()->device] ? LAUNCH_FAILED : SUCCESS;
@@ -158,6 +173,7 @@ struct Launch {
 
 void run_kernel(Launch launch, CUdevice device, dim3 grid, dim3 block, const char *name)
 {
+    if (state.timed_runs) state.calls["timed kernels"]++;
     try {
         if (number("CUDA_HOST_FAULT", 0) == size_t(++state.launches))
             throw emu::Failure("planted fault");
@@ -233,10 +249,17 @@ API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice)
     case 16:
         return *value = 1,
                SUCCESS; // one multiprocessor: the grid is smaller than the work, so strides show
+    case 38: return *value = 1 << 20, SUCCESS; // L2 cache
     case 75: return *value = 9, SUCCESS;
     case 76: return *value = 0, SUCCESS;
     default: return INVALID_VALUE;
     }
+}
+
+API CUresult cuDeviceGetPCIBusId(char *text, int length, CUdevice device)
+{
+    std::snprintf(text, size_t(length), "0000:%02X:00.0", unsigned(0xA1 + device));
+    return SUCCESS;
 }
 
 API CUresult cuDevicePrimaryCtxRetain(Context **context, CUdevice device)
@@ -301,6 +324,7 @@ API CUresult cuStreamBeginCapture_v2(Stream *stream, int)
 {
     BEGIN(true);
     if (stream->capturing) return INVALID_VALUE;
+    if (!number("CUDA_HOST_CAPTURE", 1)) return CAPTURE_UNSUPPORTED;
     return stream->capturing = true, stream->spoiled = false, SUCCESS;
 }
 
@@ -341,6 +365,55 @@ API CUresult cuGraphExecDestroy(Graph *instance)
 {
     BEGIN(true);
     return state.graphs.erase(instance) ? SUCCESS : INVALID_VALUE;
+}
+
+API CUresult cuEventCreate(Event **event, unsigned)
+{
+    BEGIN(true);
+    std::unique_ptr<Event> made(new Event);
+    *event = made.get();
+    return state.events[*event] = std::move(made), SUCCESS;
+}
+
+API CUresult cuEventDestroy_v2(Event *event)
+{
+    BEGIN(true);
+    return state.events.erase(event) ? SUCCESS : INVALID_VALUE;
+}
+
+API CUresult cuEventRecord(Event *event, Stream *stream)
+{
+    BEGIN(true);
+    if (!state.events.count(event) || stream->context != current.back()) return INVALID_VALUE;
+    event->passed = false;
+    state.timed_calls = !state.timed_calls;
+    stream->add([=] {
+        event->passed = true, event->time = std::chrono::steady_clock::now();
+        state.timed_runs = !state.timed_runs;
+    });
+    return SUCCESS;
+}
+
+API CUresult cuEventElapsedTime(float *milliseconds, Event *begin_, Event *end)
+{
+    BEGIN(false);
+    if (!state.events.count(begin_) || !state.events.count(end)) return INVALID_VALUE;
+    if (!begin_->passed || !end->passed) return NOT_READY;
+    *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin_->time).count();
+    return SUCCESS;
+}
+
+API int cuda_host_capturing(Stream *stream)
+{
+    std::lock_guard<std::recursive_mutex> guard(state.lock);
+    return stream->capturing;
+}
+
+API void cuda_host_submit(Stream *stream, const std::function<void()> &work)
+{
+    std::lock_guard<std::recursive_mutex> guard(state.lock);
+    state.calls[__func__]++;
+    stream->add(work);
 }
 
 API CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
