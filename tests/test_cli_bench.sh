@@ -77,6 +77,11 @@ expect 0 "" "$nibble" bench matmul --model model --tp 2 --m 1 --seconds 0 --roun
 holds "assert [(x['n'], x['k']) for x in lines()] == [(64, 64), (64, 32), (96, 64), (64, 48)], lines()"
 expect 0 "OpenBLAS" $vendors --m 1 --scheme int4 # measured, or said to be missing
 expect 0 "oneDNN" $vendors --m 1 --scheme int4
+echo "no picture" >kept.svg
+expect 5 "no SVG file" "$nibble" bench matmul $alone --m 1 --scheme int4 --plot kept.svg
+holds "assert open('kept.svg').read() == 'no picture\\n'"
+expect 0 "" "$nibble" bench matmul $alone --m 1 --scheme int4 --plot plot.svg # again, shorter
+holds "import xml.dom.minidom as x; x.parse('plot.svg')"
 expect 5 "nowhere/x.svg" "$nibble" bench matmul $alone --m 1 --scheme int4 --plot nowhere/x.svg
 
 # ---- quantize, dequantize ----
@@ -104,6 +109,13 @@ for base in fast.json fast.jsonl; do
 done
 expect 2 "nothing that was measured now" "$nibble" bench matmul $alone --m 1 --scheme int4 --compare other.json
 expect 2 "nothing that was measured now" "$nibble" bench matmul $alone --m 2 --scheme int4 --compare base.json
+for other in "--group-size 32" "--hot" "--dtype f32" "--threads 1"; do
+    expect 2 "nothing that was measured now" "$nibble" bench matmul $alone --m 1 --scheme int4 --compare base.json $other
+done
+expect 0 "" "$nibble" bench quantize $small --scheme int4 --as jsonl
+mv out codec.jsonl
+expect 2 "nothing that was measured now" "$nibble" bench dequantize $small --scheme int4 --compare codec.jsonl
+expect 0 "compared" "$nibble" bench quantize $small --scheme int4 --compare codec.jsonl --tolerance 1000
 echo '[1, {"records": 3}]' >odd.json
 echo '{"records": [' >cut.json
 : >empty.json

@@ -228,6 +228,7 @@ static int open_arm(const bench_operands *o, nib_ctx *ctx, size_t device, const 
     arm->self = a;
     *a = (nibble_arm){.operands = o, .ctx = ctx, .desc = desc, .plan = plan};
     memcpy(arm->record.column, name, sizeof name);
+    arm->record.group = c->group;
     snprintf(arm->record.by, sizeof arm->record.by, "nibble");
     arm->record.ours = 1;
     arm->record.peak = acts != NIB_ACTS_FLOAT   ? BENCH_INT8

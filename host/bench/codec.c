@@ -160,6 +160,7 @@ static int open_arm(bench *b, const bench_shape *shape, nib_ctx *ctx, size_t dev
     a->quantizes = b->spec->operation == BENCH_QUANTIZE;
     a->x_bytes = (size_t)(shape->n * shape->k) * bench_type_bytes(b->spec->type);
     snprintf(arm->record.column, sizeof arm->record.column, "%s", c->name);
+    arm->record.group = c->group;
     snprintf(arm->record.by, sizeof arm->record.by, "nibble");
     arm->record.ours = 1;
     TRY(bench_quant(b, shape, c, &a->quant));

@@ -296,6 +296,7 @@ static int open_arm(const bench_operands *o, const library *lib, const format *f
              lib->name);
     snprintf(arm->record.column, sizeof arm->record.column, "%.30s",
              column ? column->name : f->column);
+    arm->record.group = column ? column->group : 0;
     arm->record.peak = f->peak, arm->record.baseline = !column && f->x_nib != NIB_I8;
     TRY(bench_queue_open(b, ctx, &arm->queue));
     TRY(open_library(arm));

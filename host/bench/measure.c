@@ -117,9 +117,46 @@ static int add_record(bench *b, bench_arm *arm)
     return 0;
 }
 
+/* Leaves out a column, with what was measured of it for this shape. */
+static void drop(bench *b, bench_arms *arms, size_t index)
+{
+    bench_arm *arm = &arms->at[index];
+    bench_result *result = b->result;
+    size_t kept = 0;
+    for (size_t i = 0; i < result->count; i++) {
+        const bench_record *r = &result->records[i];
+        if (r->device_index != arm->record.device_index || strcmp(r->column, arm->record.column) ||
+            strcmp(r->by, arm->record.by) || strcmp(r->shape.name, arm->record.shape.name))
+            result->records[kept++] = *r;
+    }
+    result->count = kept;
+    arm->calls->close(arm);
+    arms->count--;
+    memmove(arm, arm + 1, (arms->count - index) * sizeof *arm);
+}
+
+/* A vendor whose product is wrong is told and left out; nibble's own ends the run. */
+static int make_all_ready(bench *b, bench_arms *arms, const bench_shape *shape, int64_t m)
+{
+    for (size_t i = 0; i < arms->count;) {
+        int code = make_ready(&arms->at[i], shape, m);
+        if (code && (code != 1 || arms->at[i].record.ours)) return code;
+        if (!code) {
+            i++;
+            continue;
+        }
+        char what[BENCH_NAME];
+        snprintf(what, sizeof what, "%.20s, %.20s", arms->at[i].record.column, shape->name);
+        TRY(bench_note(b, what, "%s", b->result->error));
+        b->result->error[0] = 0;
+        drop(b, arms, i);
+    }
+    return 0;
+}
+
 int bench_measure(bench *b, bench_arms *arms, const bench_shape *shape, int64_t m)
 {
-    for (size_t i = 0; i < arms->count; i++) TRY(make_ready(&arms->at[i], shape, m));
+    TRY(make_all_ready(b, arms, shape, m));
     for (int64_t round = 0; round < BENCH_MOST_ROUNDS; round++)
         for (size_t i = 0; i < arms->count; i++) {
             bench_arm *arm = &arms->at[i];

@@ -25,10 +25,13 @@ const char *word_duration(double seconds, char text[WORD_BYTES]);
 
 /* ---- the gate: bench_compare.c ---- */
 
+/* A list of records out of one object with "records", or of one object a line; NULL after saying what
+ * is wrong with the file. */
+json_t *bench_load(const char *path, int *code_ret);
 /* Compares nibble's records with those of an earlier result. Returns 0, 8 after naming what is slower,
- * or another exit code after saying what is wrong with the file. */
-int bench_compare(const cli_command *command, const cli_settings *settings,
-                  const bench_result *result);
+ * or 2 where they have nothing in common. */
+int bench_compare(const cli_command *command, const cli_settings *settings, const json_t *base,
+                  const bench_spec *spec, const bench_result *result);
 
 /* One record as JSON, as jsonl has it. */
 json_t *json_record(const bench_spec *spec, const bench_result *result, const bench_record *record);

@@ -12,21 +12,7 @@ static double positive(const json_t *record, const char *key)
     return value > 0 && value < 1e18 ? value : 0;
 }
 
-static int has_text(const json_t *record, const char *key, const char *text)
-{
-    const char *value = json_string_value(json_object_get(record, key));
-    return value && !strcmp(value, text);
-}
-
-static int has_number(const json_t *record, const char *key, int64_t number)
-{
-    const json_t *value = json_object_get(record, key);
-    return json_is_integer(value) && json_integer_value(value) == number;
-}
-
-/* A list of records out of one object with "records", or of one object a line; NULL after saying what
- * is wrong. */
-static json_t *load(const char *path, int *code_ret)
+json_t *bench_load(const char *path, int *code_ret)
 {
     json_error_t error;
     FILE *from = fopen(path, "re");
@@ -54,14 +40,17 @@ static json_t *load(const char *path, int *code_ret)
     return NULL;
 }
 
-static int matches(const json_t *old, const bench_result *result, const bench_record *r,
-                   const char *model)
+/* Whether two records measured the same thing in the same way. */
+static int matches(const json_t *old, const json_t *now)
 {
-    (void)result;
-    return has_text(old, "device", r->device) && has_text(old, "model", model) &&
-           has_text(old, "shape", r->shape.name) && has_number(old, "n", r->shape.n) &&
-           has_number(old, "k", r->shape.k) && has_number(old, "m", r->m) &&
-           has_text(old, "column", r->column) && has_text(old, "by", r->by);
+    static const char *const keys[] = {"operation", "device", "model", "threads", "shape",
+                                       "n",         "k",      "m",     "column",  "group",
+                                       "by",        "type",   "cold"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *a = json_object_get(old, keys[i]), *b = json_object_get(now, keys[i]);
+        if (!a || !b || !json_equal(a, b)) return 0;
+    }
+    return 1;
 }
 
 /* Slower by more than the tolerance, and not within the spread of the two. */
@@ -71,34 +60,41 @@ static int is_slower(const json_t *old, const bench_record *r, double tolerance)
     return r->seconds > median * (1.0 + tolerance / 100.0) && r->low > high;
 }
 
-int bench_compare(const cli_command *command, const cli_settings *settings,
-                  const bench_result *result)
+/* The record of `base` that measured what `r` did; NULL where there is none. */
+static const json_t *find(const json_t *base, const bench_spec *spec, const bench_result *result,
+                          const bench_record *r)
 {
-    int code = 0, matched = 0, slower = 0;
-    json_t *base = load(settings->compare, &code);
-    if (!base) return code;
+    const json_t *found = NULL;
+    json_t *now = json_record(spec, result, r);
+    for (size_t i = 0; i < json_array_size(base) && !found; i++) {
+        const json_t *old = json_array_get(base, i);
+        if (matches(old, now) && positive(old, "seconds_median") > 0) found = old;
+    }
+    json_decref(now);
+    return found;
+}
+
+int bench_compare(const cli_command *command, const cli_settings *settings, const json_t *base,
+                  const bench_spec *spec, const bench_result *result)
+{
+    int matched = 0, slower = 0;
     for (size_t i = 0; i < result->count; i++) {
         const bench_record *r = &result->records[i];
-        const char *model = result->devices[r->device_index].info.model;
-        for (size_t j = 0; j < json_array_size(base) && r->ours; j++) {
-            const json_t *old = json_array_get(base, j);
-            if (!matches(old, result, r, model) || positive(old, "seconds_median") <= 0) continue;
-            char now[WORD_BYTES], before[WORD_BYTES];
-            matched++;
-            if (!is_slower(old, r, settings->tolerance)) break;
-            slower++;
-            fail(8, "%s %s, %s, M = %lld: %s; it was %s (%+.0f%%)", r->device, r->column,
-                 r->shape.name, (long long)r->m, word_duration(r->seconds, now),
-                 word_duration(positive(old, "seconds_median"), before),
-                 100.0 * (r->seconds / positive(old, "seconds_median") - 1.0));
-            break;
-        }
+        const json_t *old = r->ours ? find(base, spec, result, r) : NULL;
+        char now[WORD_BYTES], before[WORD_BYTES];
+        if (!old) continue;
+        matched++;
+        if (!is_slower(old, r, settings->tolerance)) continue;
+        slower++;
+        fail(8, "%s %s, %s, M = %lld: %s; it was %s (%+.0f%%)", r->device, r->column, r->shape.name,
+             (long long)r->m, word_duration(r->seconds, now),
+             word_duration(positive(old, "seconds_median"), before),
+             100.0 * (r->seconds / positive(old, "seconds_median") - 1.0));
     }
-    json_decref(base);
     if (!matched)
         return fail_usage(command,
-                          "%s holds nothing that was measured now: another machine, shape, "
-                          "scheme or --m",
+                          "%s holds nothing that was measured now: another machine, operation, "
+                          "shape, scheme, group, --m, --dtype, --threads or --hot",
                           settings->compare);
     if (settings->as == AS_TEXT || settings->as == AS_MARKDOWN)
         printf("\n%s: %d compared, %d slower by more than %g%% and the spread\n", settings->compare,

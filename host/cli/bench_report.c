@@ -60,13 +60,14 @@ json_t *json_record(const bench_spec *spec, const bench_result *result, const be
     const nib_device_info *info = &result->devices[r->device_index].info;
     json_t *json = json_result("bench");
     json_t *what = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s}",
+        "{s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s}",
         "operation", operations[spec->operation], "device", r->device, "model",
         json_text(info->model), "driver", json_text(info->driver), "features",
         json_text(info->features), "nibble", nib_version(), "revision", bench_revision(), "threads",
         (int)spec->threads, "shape", r->shape.name, "n", (json_int_t)r->shape.n, "k",
-        (json_int_t)r->shape.k, "m", (json_int_t)r->m, "column", r->column, "by", r->by, "kernel",
-        r->kernel, "type", nib_dtype_name(spec->type));
+        (json_int_t)r->shape.k, "m", (json_int_t)r->m, "column", r->column, "group",
+        (json_int_t)r->group, "by", r->by, "kernel", r->kernel, "type", nib_dtype_name(spec->type));
+    double ratio = ratio_to_baseline(result, r);
     json_t *how =
         json_pack("{s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "cold",
                   !spec->hot, "rounds", (json_int_t)r->rounds, "repeats", (json_int_t)r->repeats,
@@ -78,7 +79,7 @@ json_t *json_record(const bench_spec *spec, const bench_result *result, const be
                   r->bound <= 0     ? "none"
                   : r->memory_bound ? "memory"
                                     : "compute",
-                  "times_as_fast_as_plain", json_number(ratio_to_baseline(result, r)),
+                  "times_as_fast_as_plain", ratio > 0 ? json_number(ratio) : json_null(),
                   "error_share", json_number(r->worst));
     if (json && what && how) json_object_update(json, what), json_object_update(json, how);
     json_decref(what), json_decref(how);
@@ -142,7 +143,7 @@ static int print_lines(const bench_spec *spec, const bench_result *result)
 static int print_csv(const bench_spec *spec, const bench_result *result)
 {
     cli_table *t =
-        table_new("device|model|driver|nibble|revision|shape|>n|>k|>m|column|by|kernel|type|"
+        table_new("device|model|driver|nibble|revision|shape|>n|>k|>m|column|>group|by|kernel|type|"
                   "cold|timed|>seconds_median|>seconds_p10|>seconds_p90|>rounds|>repeats|>bytes|"
                   ">operations|>percent_of_roof|bound|>times_as_fast_as_plain",
                   AS_CSV);
@@ -155,7 +156,8 @@ static int print_csv(const bench_spec *spec, const bench_result *result)
         table_cell(t, "%lld", (long long)r->shape.n);
         table_cell(t, "%lld", (long long)r->shape.k);
         table_cell(t, "%lld", (long long)r->m);
-        table_cell(t, "%s", r->column), table_cell(t, "%s", r->by), table_cell(t, "%s", r->kernel);
+        table_cell(t, "%s", r->column), table_cell(t, "%lld", (long long)r->group);
+        table_cell(t, "%s", r->by), table_cell(t, "%s", r->kernel);
         table_cell(t, "%s", nib_dtype_name(spec->type)), table_cell(t, "%d", !spec->hot);
         table_cell(t, "%s", word_timing(r));
         table_cell(t, "%.9g", r->seconds), table_cell(t, "%.9g", r->low);
@@ -163,7 +165,9 @@ static int print_csv(const bench_spec *spec, const bench_result *result)
         table_cell(t, "%lld", (long long)r->repeats), table_cell(t, "%.0f", r->bytes);
         table_cell(t, "%.0f", r->operations), table_cell(t, "%.1f", bench_percent(r));
         table_cell(t, "%s", r->bound <= 0 ? "none" : r->memory_bound ? "memory" : "compute");
-        table_cell(t, "%.3f", ratio_to_baseline(result, r));
+        double ratio = ratio_to_baseline(result, r);
+        if (ratio > 0) table_cell(t, "%.3f", ratio);
+        else table_cell(t, "%s", "");
     }
     return table_print(t);
 }

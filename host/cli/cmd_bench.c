@@ -147,26 +147,51 @@ static void show(const char *words)
     fflush(stderr);
 }
 
-static int write_plot(const cli_settings *settings, const bench_result *result)
+/* Whether there is nothing at `path` that a picture must not replace. */
+static int may_hold_plot(const char *path)
 {
-    FILE *to = fopen(settings->plot, "we");
-    if (!to) return fail(5, "%s: %s", settings->plot, strerror(errno));
-    char title[160];
-    snprintf(title, sizeof title, "nibble %s bench matmul", nib_version());
-    bench_plot(result, title, to);
-    int bad = ferror(to);
-    if (fclose(to) || bad) return fail(5, "%s: %s", settings->plot, strerror(errno));
-    return 0;
+    char start[5] = "";
+    FILE *from = fopen(path, "re");
+    if (!from) return errno == ENOENT;
+    size_t bytes = fread(start, 1, sizeof start, from);
+    int readable = !ferror(from);
+    fclose(from);
+    return readable && (bytes == 0 || !memcmp(start, "<svg ", sizeof start));
 }
 
-static int measure(const cli_command *command, const cli_settings *settings, const bench_spec *spec)
+/* Opens the picture's file before anything is measured; what is in it stays until then. */
+static int open_plot(const cli_settings *settings, FILE **to_ret)
+{
+    const char *path = settings->plot;
+    *to_ret = NULL;
+    if (!path) return 0;
+    if (!may_hold_plot(path))
+        return fail(5, "%s is there and no SVG file; choose another name for --plot", path);
+    *to_ret = fopen(path, "ae");
+    return *to_ret ? 0 : fail(5, "%s: %s", path, strerror(errno));
+}
+
+static int write_plot(const cli_settings *settings, const bench_result *result, FILE *to)
+{
+    char title[160];
+    snprintf(title, sizeof title, "nibble %s bench matmul", nib_version());
+    int bad = ftruncate(fileno(to), 0);
+    if (!bad) bench_plot(result, title, to);
+    bad |= fflush(to) || ferror(to);
+    return bad ? fail(5, "%s: %s", settings->plot, strerror(errno)) : 0;
+}
+
+/* What was measured before a failure is printed, too. */
+static int measure(const cli_command *command, const cli_settings *settings, const bench_spec *spec,
+                   const json_t *base, FILE *plot)
 {
     bench_result result;
     int code = bench_run(spec, &result);
+    int printed = !code || result.count ? bench_print(settings, spec, &result) : 0;
     if (code) fail(code, "%s", result.error);
-    if (!code) code = bench_print(settings, spec, &result);
-    if (!code && settings->plot) code = write_plot(settings, &result);
-    if (!code && settings->compare) code = bench_compare(command, settings, &result);
+    else code = printed;
+    if (!code && plot) code = write_plot(settings, &result, plot);
+    if (!code && base) code = bench_compare(command, settings, base, spec, &result);
     bench_free(&result);
     return code;
 }
@@ -182,5 +207,11 @@ int cmd_bench(const cli_command *command, const cli_settings *settings)
     if (!code) code = read_numbers(command, settings, &wish, &spec);
     if (code) return code;
     if (!settings->quiet && isatty(STDERR_FILENO)) spec.progress = show;
-    return measure(command, settings, &spec);
+    FILE *plot = NULL;
+    json_t *base = settings->compare ? bench_load(settings->compare, &code) : NULL;
+    if (!code) code = open_plot(settings, &plot);
+    if (!code) code = measure(command, settings, &spec, base, plot);
+    if (plot && fclose(plot) && !code) code = fail(5, "%s: %s", settings->plot, strerror(errno));
+    json_decref(base);
+    return code;
 }
