@@ -114,12 +114,16 @@ typedef enum nib_error_class {
 typedef struct nib_matmul_choice {
     const char *kernel;   /* "cpu.matmul.w4.avx512", static storage */
     const char *refusal;  /* why it does not run, or NULL; static storage */
-    int64_t from_m, to_m; /* where it runs, for these M */
+    int64_t from_m, to_m; /* it runs for these M; where for several ranges, the first */
     nib_error_class error_class;
 } nib_matmul_choice;
 
+/* The kernel that serves m, 1..max_m, and the range of M about it. */
+NIB_API nib_status nib_matmul_kernel_at(const nib_matmul *plan, int64_t m,
+                                        nib_matmul_choice *choice_ret);
+
 /* The kernels of the context's device that multiply, best first, and what each has to say to `desc`.
- * Returns 0 past the end, or where desc itself is wrong (nib_last_error says how). */
+ * Returns 0 past the end, or where an argument is wrong (nib_last_error says how). */
 NIB_API int nib_matmul_choice_at(nib_ctx *ctx, const nib_matmul_desc *desc, size_t index,
                                  nib_matmul_choice *choice_ret);
 

@@ -136,6 +136,14 @@ expect 0 "" "$nibble" explain matmul --shape 64x96 --scheme int8 --acts a8 --dev
 holds "assert all(r['kernel'].startswith('cpu.') for r in rows())"
 expect 2 "int32" "$nibble" explain matmul --shape 1x200000 --scheme w8a8 --device cpu
 expect 6 "there are:" "$nibble" explain matmul --device cuda:77
+expect 2 "no kernel is called" env NIBBLE_KERNEL=nope "$nibble" explain matmul --device ref
+expect 0 "" env NIBBLE_KERNEL=cpu.matmul.float "$nibble" explain matmul --shape 64x96 --m 1-8 --device cpu --json
+holds "
+k = j['kernels']
+assert [(x['kernel'], x['from_m'], x['to_m']) for x in k if x['runs']] == [('cpu.matmul.float', 1, 8)], k
+assert any(x['refusal'] == 'NIBBLE_KERNEL names another' for x in k)"
+expect 2 "" env NIBBLE_KERNEL=cpu.matmul.int8 "$nibble" explain matmul --shape 64x96 --m 1-8 --device cpu --json # int4 by floats
+holds "assert not any(x['runs'] for x in j['kernels']), j"
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]

@@ -371,6 +371,23 @@ static void test_packing(product *p)
     CHECK_STATUS(nib_matmul_prepare(p->stream, p->plan, small), NIB_E_ARGUMENT);
 }
 
+static void test_kernel_at(const product *p)
+{
+    nib_matmul_choice c;
+    for (int64_t m = 1; m <= M; m++) {
+        CHECK_OK(nib_matmul_kernel_at(p->plan, m, &c));
+        CHECK(c.from_m <= m && m <= c.to_m && c.to_m <= M && !c.refusal, "m %lld: %lld to %lld",
+              (long long)m, (long long)c.from_m, (long long)c.to_m);
+        CHECK(!strncmp(c.kernel, nib_ctx_device(p->ctx)->name, 3), "%s", c.kernel);
+    }
+    CHECK_STATUS(nib_matmul_kernel_at(p->plan, 0, &c), NIB_E_SHAPE);
+    CHECK_STATUS(nib_matmul_kernel_at(p->plan, M + 1, &c), NIB_E_SHAPE);
+    CHECK_STATUS(nib_matmul_kernel_at(NULL, 1, &c), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_matmul_kernel_at(p->plan, 1, NULL), NIB_E_ARGUMENT);
+    CHECK(nib_matmul_choice_at(NULL, &p->desc, 0, &c) == 0 &&
+          strstr(nib_last_error(), "ctx is NULL"));
+}
+
 static void test_other_context(product *p)
 {
     const nib_mem planes[NIB_PLANES] = {{NULL, 0, 0}};
@@ -465,6 +482,7 @@ static void test_device(const char *device)
         open_product(&p, device, kinds[i].acts, kinds[i].rule, kinds[i].bits);
         test_runs(&p);
         test_packing(&p);
+        test_kernel_at(&p);
         test_other_context(&p);
         test_no_allocation(&p);
         test_shared_plan(&p);

@@ -17,28 +17,11 @@ typedef struct nibble_arm {
 
 enum { MOST_COPIES = sizeof((nibble_arm *)0)->weights / sizeof(nib_mem) };
 
-/* The kernel that serves M. A row is told with the first of its ranges alone: where none holds M, its
- * name stays unknown and the widest error class counts. */
-static void find_choice(bench_arm *arm, int64_t m)
-{
-    nibble_arm *a = arm->self;
-    nib_matmul_choice c;
-    a->choice = (nib_matmul_choice){.kernel = "unknown"};
-    for (size_t i = 0; nib_matmul_choice_at(a->ctx, &a->desc, i, &c); i++) {
-        if (c.refusal) continue;
-        if (c.from_m <= m && m <= c.to_m) {
-            a->choice = c;
-            return;
-        }
-        if (c.error_class > a->choice.error_class) a->choice.error_class = c.error_class;
-    }
-}
-
 static int set_m(bench_arm *arm, int64_t m)
 {
     nibble_arm *a = arm->self;
     bench_record *r = &arm->record;
-    find_choice(arm, m);
+    TRY(bench_status(arm->b, nib_matmul_kernel_at(a->plan, m, &a->choice), r->column));
     a->m = m;
     snprintf(r->kernel, sizeof r->kernel, "%s", a->choice.kernel);
     int64_t n = r->shape.n, k = r->shape.k;

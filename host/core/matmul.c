@@ -241,35 +241,73 @@ static nib_status check_stream(const nib_stream *stream, const nib_matmul *plan)
                     stream->ctx->info.name);
 }
 
+/* ---- telling ---- */
+
+/* Where segment `i` of the plan begins, and its kernel. */
+static nib_matmul_choice choice_of(const nib_matmul *plan, int i)
+{
+    const segment *s = &plan->segments[i];
+    int64_t most = plan->args.p.m;
+    return (nib_matmul_choice){.kernel = s->kernel->name,
+                               .from_m = i ? plan->segments[i - 1].to_m + 1 : 1,
+                               .to_m = s->to_m < most ? s->to_m : most,
+                               .error_class = s->kernel->matmul.error_class};
+}
+
+nib_status nib_matmul_kernel_at(const nib_matmul *plan, int64_t m, nib_matmul_choice *choice_ret)
+{
+    int i = 0;
+    if (!plan || !choice_ret)
+        return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", plan ? "choice_ret" : "plan");
+    if (m < 1 || m > plan->args.p.m)
+        return NIB_FAIL(NIB_E_SHAPE, "m is %lld; the plan has kernels for 1 to %lld", (long long)m,
+                        (long long)plan->args.p.m);
+    while (plan->segments[i].to_m < m) i++;
+    if (!plan->segments[i].kernel)
+        return NIB_FAIL(NIB_E_UNSUPPORTED, "the kernel that was named does not serve m = %lld",
+                        (long long)m);
+    *choice_ret = choice_of(plan, i);
+    return NIB_OK;
+}
+
+/* Why a row that accepts the product runs for no M of a plan; NULL and its range where it does. */
+static const char *find_range(nib_ctx *ctx, const nib_matmul_desc *desc, const nib_kernel *row,
+                              nib_matmul_choice *choice)
+{
+    const char *refusal = "a kernel above it serves the same M", *forced = named_kernel(ctx);
+    nib_matmul *plan;
+    if (forced && strcmp(forced, row->name)) return "NIBBLE_KERNEL names another";
+    if (nib_matmul_plan_open(ctx, desc, &plan) != NIB_OK)
+        return "no plan can be made (nib_matmul_plan_open says why)";
+    for (int i = plan->segment_count - 1; i >= 0; i--)
+        if (plan->segments[i].kernel == row) *choice = choice_of(plan, i), refusal = NULL;
+    nib_matmul_plan_close(plan);
+    return refusal;
+}
+
 int nib_matmul_choice_at(nib_ctx *ctx, const nib_matmul_desc *desc, size_t index,
                          nib_matmul_choice *choice_ret)
 {
     nib_request r = {.op = NIB_OP_MATMUL};
     const nib_kernel *row = NULL;
     size_t bytes, seen = 0;
-    if (!ctx || !choice_ret || nib_matmul_numbers(desc, &r.args) != NIB_OK) return 0;
+    if (!ctx || !choice_ret) {
+        NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", ctx ? "choice_ret" : "ctx");
+        return 0;
+    }
+    if (nib_matmul_numbers(desc, &r.args) != NIB_OK) return 0;
     for (size_t i = 0; i < ctx->backend->kernel_count && !row; i++)
         if (ctx->backend->kernels[i].op == NIB_OP_MATMUL && seen++ == index)
             row = &ctx->backend->kernels[i];
     if (!row) return 0;
     nib_matmul_choice choice = {row->name, NULL, 0, 0, row->matmul.error_class};
+    int64_t most = r.args.p.m;
     r.pack = row->matmul.pack;
     r.args.p.m = row->matmul.from_m > 1 ? row->matmul.from_m : 1;
     if (nib_pack_numbers(r.pack, &r.args, &bytes) != NIB_OK) return 0;
-    if (r.args.p.m > desc->max_m) choice.refusal = "max_m is too small";
-    else choice.refusal = nib_kernel_refusal(row, ctx->features, &r);
-    nib_matmul *plan;
-    if (!choice.refusal && nib_matmul_plan_open(ctx, desc, &plan) == NIB_OK) {
-        choice.refusal = "a kernel above it serves the same M";
-        for (int i = plan->segment_count - 1; i >= 0; i--)
-            if (plan->segments[i].kernel == row) {
-                int64_t to = plan->segments[i].to_m;
-                choice.refusal = NULL;
-                choice.from_m = i ? plan->segments[i - 1].to_m + 1 : 1;
-                choice.to_m = to < desc->max_m ? to : desc->max_m;
-            }
-        nib_matmul_plan_close(plan);
-    }
+    choice.refusal = nib_kernel_refusal(row, ctx->features, &r);
+    if (!choice.refusal && r.args.p.m > most) choice.refusal = "it serves larger M alone";
+    if (!choice.refusal) choice.refusal = find_range(ctx, desc, row, &choice);
     *choice_ret = choice;
     return 1;
 }

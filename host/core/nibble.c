@@ -91,6 +91,20 @@ static void list_devices(char *text, size_t size)
         }
 }
 
+/* NIBBLE_KERNEL may name a row of any backend, but one there must be. */
+static nib_status check_named_kernel(void)
+{
+    const char *name = nib_env_get(NIB_ENV_KERNEL);
+    int found = !name;
+    for (size_t b = 0; b < BACKEND_COUNT && !found; b++)
+        for (size_t i = 0; i < backends[b]->kernel_count && !found; i++)
+            found = !strcmp(name, backends[b]->kernels[i].name);
+    if (found) return NIB_OK;
+    return NIB_FAIL(NIB_E_ARGUMENT,
+                    "NIBBLE_KERNEL is %.80s, which no kernel is called (`nibble selftest --list`)",
+                    name);
+}
+
 nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ctx_ret)
 {
     if (!device || !ctx_ret)
@@ -102,6 +116,7 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
     if (own.threads < 0 || own.threads > 4096)
         return NIB_FAIL(NIB_E_ARGUMENT, "threads is %d; it must be 0 (all cores) to 4096",
                         own.threads);
+    NIB_TRY(check_named_kernel());
     int index = 0;
     const nib_backend *backend =
         strcmp(device, "auto") ? parse_device(device, &index) : best_backend();
