@@ -393,8 +393,8 @@ NIB_API nib_status nib_unpack_blocks(nib_stream *stream, nib_block block, int64_
 
 /* Converts `count` elements between F32, F16 and BF16, to nearest even; overflow gives an infinity,
  * NaN stays a quiet NaN. */
-NIB_API nib_status nib_convert(nib_stream *stream, int64_t count, nib_dtype src_type, nib_mem src,
-                               nib_dtype dst_type, nib_mem dst);
+NIB_API nib_status nib_convert(nib_stream *stream, int64_t count, nib_dtype x_type, nib_mem x,
+                               nib_dtype y_type, nib_mem y);
 
 /* Sums over one block of at most 1024 consecutive elements of a row, in the fixed order of
  * docs/numerics.md section 6. */

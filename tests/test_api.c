@@ -187,8 +187,8 @@ static void bad_enumerations(void)
     BREAK(dequantize, E_ARGUMENT, "type is 0", c.type = NIB_DTYPE_NONE);
     BREAK(ranges, E_ARGUMENT, "type is 4 (F64)", c.type = NIB_F64);
     BREAK(errors, E_ARGUMENT, "type is -1", c.type = (nib_dtype)-1);
-    BREAK(convert, E_ARGUMENT, "src_type is 99", c.type = (nib_dtype)99);
-    BREAK(convert, E_ARGUMENT, "dst_type is 11 (I32)", c.other_type = NIB_I32);
+    BREAK(convert, E_ARGUMENT, "x_type is 99", c.type = (nib_dtype)99);
+    BREAK(convert, E_ARGUMENT, "y_type is 11 (I32)", c.other_type = NIB_I32);
     BREAK(errors_plain, E_ARGUMENT, "x_type is 99", c.type = (nib_dtype)99);
     BREAK(errors_plain, E_ARGUMENT, "y_type is 99", c.other_type = (nib_dtype)99);
     BREAK(quantize, E_ARGUMENT, "nonfinite is 3", c.nonfinite = (nib_nonfinite)3);

@@ -345,10 +345,10 @@ nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_plane plan
     RUN(repack, quant, plane, src, layout, dst);
 }
 
-nib_status nib_convert(nib_stream *stream, int64_t count, nib_dtype src_type, nib_mem src,
-                       nib_dtype dst_type, nib_mem dst)
+nib_status nib_convert(nib_stream *stream, int64_t count, nib_dtype x_type, nib_mem x,
+                       nib_dtype y_type, nib_mem y)
 {
-    RUN(convert, count, src_type, src, dst_type, dst);
+    RUN(convert, count, x_type, x, y_type, y);
 }
 
 nib_status nib_errors(nib_stream *stream, const nib_quant *quant, nib_dtype type, nib_mem x,

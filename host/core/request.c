@@ -258,8 +258,8 @@ nib_status nib_request_repack(const nib_ctx *ctx, const nib_quant *quant, nib_pl
     return NIB_OK;
 }
 
-nib_status nib_request_convert(const nib_ctx *ctx, int64_t count, nib_dtype src_type, nib_mem src,
-                               nib_dtype dst_type, nib_mem dst, nib_request *request_ret)
+nib_status nib_request_convert(const nib_ctx *ctx, int64_t count, nib_dtype x_type, nib_mem x,
+                               nib_dtype y_type, nib_mem y, nib_request *request_ret)
 {
     nib_request r = {.op = NIB_OP_CONVERT};
     int64_t bytes;
@@ -268,8 +268,8 @@ nib_status nib_request_convert(const nib_ctx *ctx, int64_t count, nib_dtype src_
                         "count is %lld; it must be 0 or more and its bytes fit in 63 bits",
                         (long long)count);
     set_grid(&r.args, &(nib_grid){1, count, 1, count});
-    NIB_TRY(put_elements(&r, ctx, NIB_X, "src_type", src_type, src));
-    NIB_TRY(put_elements(&r, ctx, NIB_Y, "dst_type", dst_type, dst));
+    NIB_TRY(put_elements(&r, ctx, NIB_X, "x_type", x_type, x));
+    NIB_TRY(put_elements(&r, ctx, NIB_Y, "y_type", y_type, y));
     NIB_TRY(check_overlap(&r, ctx, NIB_BIT(NIB_Y)));
     *request_ret = r;
     return NIB_OK;

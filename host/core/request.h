@@ -19,8 +19,8 @@ nib_status nib_request_dequantize(const nib_ctx *ctx, const nib_quant *quant,
 nib_status nib_request_repack(const nib_ctx *ctx, const nib_quant *quant, nib_plane plane,
                               nib_mem src, nib_layout layout, nib_mem dst,
                               nib_request *request_ret);
-nib_status nib_request_convert(const nib_ctx *ctx, int64_t count, nib_dtype src_type, nib_mem src,
-                               nib_dtype dst_type, nib_mem dst, nib_request *request_ret);
+nib_status nib_request_convert(const nib_ctx *ctx, int64_t count, nib_dtype x_type, nib_mem x,
+                               nib_dtype y_type, nib_mem y, nib_request *request_ret);
 nib_status nib_request_errors(const nib_ctx *ctx, const nib_quant *quant, nib_dtype type, nib_mem x,
                               const nib_mem planes[NIB_PLANES], int64_t segment, nib_mem blocks,
                               nib_request *request_ret);
