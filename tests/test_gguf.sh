@@ -137,6 +137,20 @@ expect 2 "must be numbers" "$nibble" quantize "$tied" -o n.gguf --prune-layers 1
 expect 2 "cannot be pruned" "$nibble" quantize "$tied" -o n.gguf --prune-layers 2
 expect 2 "KEY=TYPE:VALUE" "$nibble" quantize "$tied" -o n.gguf --override-kv a=int
 expect 2 "0 to 4294967295" "$nibble" quantize "$tied" -o n.gguf --override-kv a=int:-7
+for bad in general.alignment=int:64 general.alignment=int:3 general.alignment=str:32; do
+    expect 2 "aligned to 32" "$nibble" quantize "$tied" -o n.gguf --override-kv $bad
+done
+for bad in count=int:1 no=int:3 tensors.count=int:20 ours=str:x; do
+    expect 2 "cannot be set" "$nibble" quantize "$tied" -o n.gguf --override-kv split.$bad
+done
+for bad in int:5 str: "str:$(printf '%064d' 0)"; do
+    expect 2 "a str of 1 to 63 bytes" "$nibble" quantize "$tied" -o n.gguf --override-kv "general.architecture=$bad"
+done
+expect 2 '"a": it is given twice' "$nibble" quantize "$tied" -o n.gguf --override-kv a=int:1 --override-kv a=str:x
+expect 2 "layers that are left" "$nibble" quantize "$tied" -o n.gguf --override-kv llama.block_count=int:2 --prune-layers 1
+expect 2 "it must have 1 to 63" "$nibble" quantize llama -o n.gguf --architecture "$(printf '%064d' 0)"
+expect 0 "done:" "$nibble" quantize "$tied" -o keys.gguf --override-kv general.alignment=int:32 --override-kv general.architecture=str:mine
+expect 0 "architecture: mine" "$nibble" inspect keys.gguf
 expect 3 "cut short" "$nibble" quantize "$here/golden/gguf_bad/g53_data_one_short.gguf" -o n.gguf
 expect 2 "template is for safetensors" "$nibble" quantize "$tied" -o n.gguf --gguf-template "$tied"
 expect 3 "has no place" "$nibble" quantize back.safetensors -o n.gguf --gguf-template llama/template.gguf
