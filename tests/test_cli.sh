@@ -96,8 +96,16 @@ for form in text md csv json; do
     [ $form = json ] && holds "plan: JSON" is_json out
 done
 "$make_checkpoint" odd.safetensors --layers 1 --intermediate 704 >/dev/null || exit 1
-expect 2 "--group-fallback" "$nibble" plan odd.safetensors
+expect 0 "warning: int4 is refused: group size 128 does not divide" "$nibble" plan odd.safetensors
 holds "the other schemes are shown" grep -q "^ int8 .* MB " out
+holds "the refused one is in the table, and without details" test "$(grep -c int4 out)" -eq 2
+for mixture in q4_0 q2_k_s f16 copy; do
+    holds "$mixture does not know the names" grep -q "^ $mixture  *-  *-  *-  llama.cpp  *needs --gguf-template or --architecture$" out
+done
+expect 2 "--group-fallback" "$nibble" plan odd.safetensors --scheme int4
+expect 2 "--architecture NAME" "$nibble" plan model --scheme q4_k_m
+expect 2 "--architecture NAME" "$nibble" plan model --format gguf
+expect 0 " q4_k_m " "$nibble" plan model --scheme q4_k_m --architecture mine
 expect 0 "int4" "$nibble" plan odd.safetensors --group-fallback skip
 # The names of other tools.
 "$nibble" plan model --scheme int4_asym --group-size 64 --as csv >expected
@@ -150,6 +158,7 @@ cp -r int4.d copy.d
 expect 2 "" "$nibble" quantize model -o int4.d --scheme int8
 holds "an existing output stays as it was" same_files int4.d copy.d
 expect 3 "" "$nibble" quantize int4.d -o again.d
+expect 3 "already quantized" "$nibble" plan int4.d # no scheme fits
 expect 0 "" "$nibble" quantize model -o int4.d --scheme int4 --force
 holds "a second run gives the same bytes" same_files int4.d copy.d
 for device in ref opencl:0; do

@@ -172,6 +172,22 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
 
 /* ---- every scheme ---- */
 
+/* What a refused scheme lacks, by what its error asks for. */
+static const struct {
+    const char *words, *note;
+} lacks[] = {
+    {"--importance FILE", "needs --importance"},
+    {"--architecture NAME", "needs --gguf-template or --architecture"},
+};
+
+/* NULL: nothing; it does not fit the model. */
+static const char *lacking(const char *error)
+{
+    for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
+        if (strstr(error, lacks[i].words)) return lacks[i].note;
+    return NULL;
+}
+
 /* What the output would weigh as `scheme`: a row and an entry. */
 static nib_status add_scheme(const cli_settings *settings, const nib_file *file, int64_t parameters,
                              const choice *scheme, int is_default, cli_table *t, json_t *list)
@@ -181,15 +197,15 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
     nib_status status = nib_job_create(file, &options, &job);
     const char *name = choice_name(scheme),
                *loads = scheme->mixture ? "llama.cpp" : scheme->scheme->loads;
-    int needs_importance = scheme->mixture && !settings->importance && status == NIB_E_ARGUMENT;
     table_cell(t, "%s", name);
     if (status != NIB_OK) {
+        const char *note = lacking(nib_last_error());
         json_array_append_new(
             list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(nib_last_error())));
         for (int column = 0; column < 3; column++) table_cell(t, "-");
         table_cell(t, "%s", loads);
-        table_cell(t, "%s", needs_importance ? "needs --importance" : "refused");
-        return needs_importance ? NIB_OK : status;
+        table_cell(t, "%s", note ? note : "refused");
+        return status;
     }
     nib_job_totals totals;
     nib_job_sum(job, &totals);
@@ -218,24 +234,28 @@ static int scheme_at(int gguf, size_t index, choice *scheme_ret)
     return scheme_ret->scheme || scheme_ret->mixture;
 }
 
-/* Where the default is refused, the exit code says so. */
+/* The sizes are the answer: a refusal is a warning, unless nothing fits. *fits_ret: the default does. */
 static int plan_schemes(const cli_command *command, const cli_settings *settings,
-                        const nib_file *file, const choice *usual)
+                        const nib_file *file, const choice *usual, int *fits_ret)
 {
     json_t *result = json_result(command->name), *list = json_array();
     cli_table *t =
         table_new("scheme|>size|>bits/weight|>times smaller|loads in|note", settings->as);
     int64_t parameters = file_elements(file);
     choice scheme;
-    int code = 0, refused = 0;
+    char refusal[600] = "";
+    int fitting = 0, code = 0;
+    *fits_ret = 1;
     for (size_t i = 0; scheme_at(usual->mixture != NULL, i, &scheme); i++) {
         int is_default = scheme.scheme == usual->scheme && scheme.mixture == usual->mixture;
         nib_status status = add_scheme(settings, file, parameters, &scheme, is_default, t, list);
+        fitting += status == NIB_OK;
         if (status == NIB_OK) continue;
-        if (is_default) code = fail_status(status, settings);
-        else if (!refused)
-            warn(settings, "%s is refused: %s", choice_name(&scheme), nib_last_error());
-        refused = 1;
+        if (is_default) *fits_ret = 0;
+        if (*refusal || (!is_default && lacking(nib_last_error()))) continue;
+        code = nib_status_exit_code(status);
+        snprintf(refusal, sizeof refusal, "%s is refused: %s", choice_name(&scheme),
+                 nib_last_error());
     }
     json_object_set_new(result, "dry_run", json_true());
     json_object_set_new(result, "input", json_text(nib_file_path(file)));
@@ -248,7 +268,9 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         json_decref(result);
         printed = table_print(t);
     }
-    return code ? code : printed;
+    if (!fitting) return fail(code, "%s", refusal);
+    if (*refusal) warn(settings, "%s", refusal);
+    return printed;
 }
 
 /* ---- the command ---- */
@@ -278,8 +300,9 @@ static int with_file(const cli_command *command, const cli_settings *settings, c
     int code = choose(settings, file, &chosen);
     if (code) return code;
     if (dry && is_open_choice(settings)) {
-        code = plan_schemes(command, settings, file, &chosen);
-        if (code || settings->as == AS_JSON || settings->as == AS_CSV) return code;
+        int fits;
+        code = plan_schemes(command, settings, file, &chosen, &fits);
+        if (code || !fits || settings->as == AS_JSON || settings->as == AS_CSV) return code;
         printf("\n%s:\n\n", choice_name(&chosen));
     }
     nib_job_options options = job_options(settings, &chosen, recipe);

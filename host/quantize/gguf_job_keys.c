@@ -116,7 +116,10 @@ nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
     }
     const char *guess = *p->architecture ? NULL : nib_gguf_guess_architecture(job->input);
     if (guess) snprintf(p->architecture, sizeof p->architecture, "%s", guess);
-    return NIB_OK;
+    if (*p->architecture || nib_file_key_at(job->input, 0, 0)) return NIB_OK;
+    return NIB_FAIL(NIB_E_ARGUMENT,
+                    "a GGUF file names its model's architecture, and the tensors' names do not "
+                    "tell it: --architecture NAME, or --gguf-template for a language model");
 }
 
 /* ---- keys that the user sets ---- */

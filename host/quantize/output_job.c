@@ -194,10 +194,6 @@ static nib_status create_gguf(nib_job *job, const nib_run_options *options, nib_
 {
     const nib_gguf_job *g = job->gguf;
     job->makes_directory = g->files > 1;
-    if (!*g->policy.architecture && !nib_file_key_at(job->input, 0, 0))
-        return NIB_FAIL(NIB_E_ARGUMENT,
-                        "a GGUF file names its model's architecture, and the tensors' names do not "
-                        "tell it: --architecture NAME, or --gguf-template for a language model");
     if (job->makes_directory && ends_with(options->output, ".gguf"))
         return NIB_FAIL(NIB_E_ARGUMENT,
                         "the output has %d files, so %s must be a directory's name, without .gguf",
