@@ -107,6 +107,12 @@ expect 2 "--architecture NAME" "$nibble" plan model --scheme q4_k_m
 expect 2 "--architecture NAME" "$nibble" plan model --format gguf
 expect 0 " q4_k_m " "$nibble" plan model --scheme q4_k_m --architecture mine
 expect 0 "int4" "$nibble" plan odd.safetensors --group-fallback skip
+expect 0 "--ignore '.*down_prj.*' matches no tensor" "$nibble" plan model --ignore '.*down_proj.*' --ignore 're:.*down_prj.*'
+holds "one warning" test "$(wc -l <err)" -eq 1
+expect 0 "matches no tensor" "$nibble" quantize model --scheme int8 --dry-run --ignore typo
+expect 0 "matches no tensor" "$nibble" plan model --json --ignore typo
+expect 0 "" "$nibble" plan model --scheme q8_0 --architecture mine --ignore '.*norm' --ignore lm_head
+holds "patterns that match are not warned of" test ! -s err
 # The names of other tools.
 "$nibble" plan model --scheme int4_asym --group-size 64 --as csv >expected
 for names in "--bits 4 --asym --q-group-size 64" "--q-bits 4 --use_zero_point --group_size=64" \

@@ -170,6 +170,27 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
     };
 }
 
+/* A misspelt pattern would leave a tensor to be quantized, so it is said. A tensor's reason names the
+ * first pattern that matches it. */
+static void warn_of_idle(const cli_settings *settings, const nib_job *job)
+{
+    static const char word[] = "ignored: ";
+    for (size_t i = 0; i < settings->ignore.count; i++) {
+        const char *pattern = settings->ignore.items[i];
+        const nib_decision *decision;
+        int idle = 1;
+        if (!strncmp(pattern, "re:", 3)) pattern += 3;
+        for (int64_t d = 0; idle && (decision = nib_job_at(job, d)) != NULL; d++)
+            idle = strncmp(decision->reason, word, sizeof word - 1) ||
+                   strcmp(decision->reason + sizeof word - 1, pattern);
+        if (idle)
+            warn(settings,
+                 "--ignore '%s' matches no tensor, or none that no pattern before it matches; see "
+                 "`nibble inspect --tensors`",
+                 pattern);
+    }
+}
+
 /* ---- every scheme ---- */
 
 /* What a refused scheme lacks, by what its error asks for. */
@@ -208,6 +229,7 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
         return status;
     }
     nib_job_totals totals;
+    if (is_default) warn_of_idle(settings, job);
     nib_job_sum(job, &totals);
     nib_job_close(job);
     double bits = bits_per(totals.output_bytes, parameters);
@@ -297,9 +319,9 @@ static int with_file(const cli_command *command, const cli_settings *settings, c
 {
     int dry = settings->dry_run || command->id == COMMAND_PLAN;
     choice chosen;
-    int code = choose(settings, file, &chosen);
+    int code = choose(settings, file, &chosen), all = dry && is_open_choice(settings);
     if (code) return code;
-    if (dry && is_open_choice(settings)) {
+    if (all) {
         int fits;
         code = plan_schemes(command, settings, file, &chosen, &fits);
         if (code || !fits || settings->as == AS_JSON || settings->as == AS_CSV) return code;
@@ -309,6 +331,7 @@ static int with_file(const cli_command *command, const cli_settings *settings, c
     cli_job job = {command, settings, file, NULL, file_elements(file)};
     nib_status status = nib_job_create(file, &options, &job.job);
     if (status != NIB_OK) return fail_status(status, settings);
+    if (!all) warn_of_idle(settings, job.job);
     code = dry ? job_plan(&job) : job_run(&job);
     if (!code && dry && settings->as == AS_TEXT) print_next_quantize(&job);
     nib_job_close(job.job);

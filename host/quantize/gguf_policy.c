@@ -296,8 +296,7 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
     const nib_gguf_policy *p = st->policy;
     s->type = s->stored;
     const nib_recipe_rule *rule = match(recipe, s->name);
-    s->reason = kept(p, s);
-    if (!s->reason && rule && !rule->stored) s->reason = rule->reason;
+    s->reason = rule && !rule->stored ? rule->reason : kept(p, s);
     if (s->reason) return NIB_OK;
     int plain = st->base && st->base->type != NIB_DTYPE_NONE;
     role r = role_of(st, s->name);
