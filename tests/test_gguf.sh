@@ -67,7 +67,7 @@ expect 0 "" "$nibble" quantize "$golden/in/llama_f32_mha_8l.gguf" -o t.gguf --sc
 is "types by pattern" has_hash t.gguf llama_f32_mha_8l.Q4_K_M.types
 expect 0 "" "$nibble" quantize "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf" -o split --keep-split --scheme q4_0 --quiet
 expect 0 "2 files, 50 tensors" "$nibble" inspect split
-expect 2 "must be a directory's name" "$nibble" quantize "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf" -o s.gguf --keep-split --force
+expect 2 "a directory of GGUF files" "$nibble" quantize "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf" -o s.gguf --keep-split --force
 
 # ---- and back ----
 expect 0 "done:" "$nibble" dequantize m.gguf -o back.safetensors --dtype f32
@@ -107,6 +107,13 @@ expect 0 '"mine"' "$nibble" inspect own.gguf --json
 "$make_checkpoint" one.safetensors --layers 1 --intermediate 768 >/dev/null || exit 1
 expect 0 "done:" "$nibble" quantize one.safetensors -o one.gguf --architecture mine --scheme q4_k_m
 expect 0 "nothing is wrong" "$nibble" check one.gguf
+
+# ---- endings ----
+expect 2 "the output is a GGUF file" "$nibble" quantize "$tied" -o n.safetensors --scheme q4_0
+expect 2 "a directory of safetensors" "$nibble" dequantize m.gguf -o n.gguf
+expect 2 "a directory of safetensors" "$nibble" quantize one.safetensors -o n.gguf --format compressed-tensors
+expect 2 "a directory of safetensors" "$nibble" quantize llama -o n.safetensors --scheme int4 --group-fallback channel
+is "nothing is made under a wrong name" test ! -e n.safetensors -a ! -e n.gguf -a ! -e n.gguf.partial
 
 # ---- refused ----
 expect 2 "did you mean q4_k_m?" "$nibble" quantize "$tied" -o n.gguf --scheme q4_k_mm
