@@ -108,6 +108,15 @@ expect 0 '"mine"' "$nibble" inspect own.gguf --json
 expect 0 "done:" "$nibble" quantize one.safetensors -o one.gguf --architecture mine --scheme q4_k_m
 expect 0 "nothing is wrong" "$nibble" check one.gguf
 
+# ---- blocks that are there already ----
+expect 0 "done:" "$nibble" quantize "$tied" -o part.gguf --scheme q4_0 --ignore '.*ffn_up'
+expect 3 "--keep-quantized" "$nibble" quantize part.gguf -o n.gguf --scheme q8_0
+expect 0 "kept: already quantized" "$nibble" quantize part.gguf -o kept.gguf --scheme q8_0 --keep-quantized
+expect 0 "20 tensors: 18 identical, 2 differ" "$nibble" compare part.gguf kept.gguf --min-sqnr 30
+"$nibble" inspect kept.gguf --tensors >out
+is "blocks stay as they are" test "$(grep -c ' Q4_0' out)" -ge 12
+is "the others are quantized" grep -q 'ffn_up.weight .* Q8_0' out
+
 # ---- endings ----
 expect 2 "the output is a GGUF file" "$nibble" quantize "$tied" -o n.safetensors --scheme q4_0
 expect 2 "a directory of safetensors" "$nibble" dequantize m.gguf -o n.gguf

@@ -283,8 +283,8 @@ static nib_status check_source(const nib_recipe *recipe, const nib_subject *s)
     }
     if (!recipe->allow_requantize)
         return NIB_FAIL(NIB_E_QUANTIZED,
-                        "\"%.200s\" is %s already; start from the F16 file, or accept the double "
-                        "loss with --allow-requantize",
+                        "\"%.200s\" is %s already; start from the F16 file, or pass it through "
+                        "with --keep-quantized, or accept the double loss with --allow-requantize",
                         s->name, s->stored->name);
     if (nib_block_get((nib_block)s->stored->number)) return NIB_OK;
     return NIB_FAIL(NIB_E_UNSUPPORTED, "\"%.200s\" is %s, which nibble does not decode", s->name,
@@ -315,8 +315,13 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
     }
     const nib_stored_type *fits = fitting(type, s->row);
     if (fits != type) s->reason = "mixture; its rows are no whole blocks of the first choice";
+    if (fits == s->stored) return NIB_OK;
+    if (recipe->keep_quantized && s->stored->type == NIB_DTYPE_NONE) {
+        s->reason = "kept: already quantized";
+        return NIB_OK;
+    }
     s->type = fits;
-    return fits == s->stored ? NIB_OK : check_source(recipe, s);
+    return check_source(recipe, s);
 }
 
 nib_status nib_gguf_policy_apply(const nib_gguf_policy *policy, nib_recipe *recipe,
