@@ -107,6 +107,9 @@ expect 2 "--architecture NAME" "$nibble" plan model --scheme q4_k_m
 expect 2 "--architecture NAME" "$nibble" plan model --format gguf
 expect 0 " q4_k_m " "$nibble" plan model --scheme q4_k_m --architecture mine
 expect 0 "int4" "$nibble" plan odd.safetensors --group-fallback skip
+echo '{"scheme": "int8"}' >recipe.json
+expect 0 "int8 channel" "$nibble" plan model --recipe recipe.json
+expect 0 "int4 group 128" "$nibble" plan model --recipe recipe.json --scheme int4
 expect 0 "--ignore '.*down_prj.*' matches no tensor" "$nibble" plan model --ignore '.*down_proj.*' --ignore 're:.*down_prj.*'
 holds "one warning" test "$(wc -l <err)" -eq 1
 expect 0 "matches no tensor" "$nibble" quantize model --scheme int8 --dry-run --ignore typo

@@ -103,11 +103,15 @@ static int choose(const cli_settings *settings, const nib_file *file, choice *ch
     return code;
 }
 
+static int names_scheme(const cli_settings *settings)
+{
+    return settings->scheme || settings->bits || settings->offset != OFFSET_ANY;
+}
+
 /* Nothing on the command line says which scheme. */
 static int is_open_choice(const cli_settings *settings)
 {
-    return !settings->scheme && !settings->bits && settings->offset == OFFSET_ANY &&
-           !settings->recipe && !settings->overrides.count;
+    return !names_scheme(settings) && !settings->recipe && !settings->overrides.count;
 }
 
 /* ---- options ---- */
@@ -143,7 +147,7 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
     return (nib_job_options){
         .size = sizeof(nib_job_options),
         .kind = NIB_JOB_QUANTIZE,
-        .scheme = chosen->scheme,
+        .scheme = recipe && !names_scheme(settings) ? NULL : chosen->scheme, /* the recipe's own */
         .group = settings->group,
         .ignore = settings->ignore.items,
         .ignore_count = settings->ignore.count,
