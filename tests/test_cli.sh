@@ -119,7 +119,7 @@ holds "patterns that match are not warned of" test ! -s err
 # The names of other tools.
 "$nibble" plan model --scheme int4_asym --group-size 64 --as csv >expected
 for names in "--bits 4 --asym --q-group-size 64" "--q-bits 4 --use_zero_point --group_size=64" \
-    "-s w4a16_asym --block_size 64" "--weight-format INT4-ASYM -g 64" "--scheme int8 --w_bit=4 --asymmetric -g64"; do
+    "-s w4a16_asym --block_size 64" "--weight-format INT4-ASYM -g 64" "--scheme int4 --w_bit=4 --asymmetric -g64"; do
     expect 0 "" "$nibble" plan model $names --as csv
     holds "plan $names is as expected" cmp out expected
 done
@@ -129,6 +129,20 @@ for names in "-g -1 --exclude .*down_proj.*" "-g 0 --ignore_layers=re:.*down_pro
     cut -d, -f1-5 out | sort >sizes # the reasons differ
     holds "plan $names has the same sizes" cmp sizes expected
 done
+
+# ---- contradictions ----
+contradict="contradict each other"
+expect 2 "--scheme int4 and --bits 8 $contradict" "$nibble" plan model -s int4 --bits 8
+expect 2 "--scheme w4a16_asym and --sym $contradict" "$nibble" plan model -s w4a16_asym --sym
+expect 2 "--asym and --sym $contradict" "$nibble" plan model --asym --sym
+expect 2 "--bits 4 and --bits 8 $contradict" "$nibble" plan model --bits 4 --w-bit 8
+expect 2 "--scheme int4 and --scheme int8 $contradict" "$nibble" plan model -s int4 -s int8
+expect 2 "--json and --as csv $contradict" "$nibble" plan model --json --as csv
+expect 2 "--max-memory 1G and --max-memory 2G $contradict" "$nibble" plan model -m 1G -m 2G
+expect 2 "--min-sqnr 1 and --min-sqnr 2 $contradict" "$nibble" compare model model --min-sqnr 1 --min-sqnr 2
+expect 2 "$contradict" "$nibble" plan model --keep-quantized --allow-requantize --architecture mine -s q4_0
+expect 0 "int8" "$nibble" plan model -s w8a16 --bits 8 --sym --bits 8 --scheme w8a16 -m 1G --max-memory 1024M --as json --json
+expect 0 "int4_asym" "$nibble" plan model -s int4 --bits 4 --asym
 
 # ---- mistakes ----
 expect 2 "did you mean int4?" "$nibble" quantize model -o out.d --scheme imt4

@@ -32,10 +32,22 @@ static int fail_scheme(const char *name)
     return fail(2, "unknown scheme '%s'%s (see `nibble schemes`)", name, nearest_hint(&near, hint));
 }
 
-/* The scheme like `base` with other bits or offsets; NULL after saying that there is none. */
+/* The scheme like `base` with other bits or offsets; NULL after saying that there is none, or that
+ * the scheme's name says otherwise. */
 static const nib_scheme *variant(const cli_settings *settings, const nib_scheme *base)
 {
-    int asymmetric = nib_rule_offset(base->rule) != NIB_OFFSET_NONE;
+    int has_zeros = nib_rule_offset(base->rule) != NIB_OFFSET_NONE;
+    if (settings->scheme && settings->bits && settings->bits != base->bits) {
+        fail(2, "--scheme %s and --bits %lld contradict each other: it has %d", settings->scheme,
+             (long long)settings->bits, base->bits);
+        return NULL;
+    }
+    if (settings->scheme && has_zeros && settings->offset == OFFSET_SYMMETRIC) {
+        fail(2, "--scheme %s and --sym contradict each other: it has zero points",
+             settings->scheme);
+        return NULL;
+    }
+    int asymmetric = has_zeros;
     if (settings->offset != OFFSET_ANY) asymmetric = settings->offset == OFFSET_ASYMMETRIC;
     int64_t bits = settings->bits ? settings->bits : base->bits;
     const nib_scheme *scheme;
@@ -96,6 +108,8 @@ static int choose(const cli_settings *settings, const nib_file *file, choice *ch
                     "--bits, --group-size, --group-fallback, --asym and --sym are not for GGUF's "
                     "%s, whose blocks are fixed",
                     chosen->mixture->name);
+    if (!code && settings->keep_quantized && settings->allow_requantize)
+        return fail(2, "--keep-quantized and --allow-requantize contradict each other");
     if (!code && chosen->scheme && gguf)
         return fail(2,
                     "the options of GGUF are not for %s; take --format gguf or a scheme as q4_k_m",
