@@ -168,6 +168,32 @@ expect 4 "is too little" "$nibble" compare model model --max-memory 1M
 expect 5 "File too large" bash -c 'ulimit -f 64; exec "$1" quantize model -o limited.d' - "$nibble"
 holds "nothing was made" test ! -e out.d -a ! -e out.d.partial
 
+# ---- csv ----
+# is_csv COLUMNS: `out` has a heading, rows of as many cells, and no "-" for a number.
+is_csv() { python3 -c 'import csv, sys; rows = list(csv.reader(open("out"))); assert rows and all(len(r) == int(sys.argv[1]) and "-" not in r for r in rows)' "$1"; }
+expect 0 "q4_0,,,," "$nibble" plan model --as csv
+holds "plan: csv" is_csv 6
+expect 7 "only in A" "$nibble" compare model one.safetensors --min-sqnr 1 --as csv
+holds "compare: csv" is_csv 6
+expect 0 "tensor,what is wrong" "$nibble" check one.safetensors --as csv
+expect 0 "kernel" "$nibble" selftest --list --device ref --as csv
+holds "selftest --list: a heading" test "$(head -n 1 out)" = kernel
+expect 0 "8.004" "$nibble" schemes --as csv
+holds "schemes: csv" is_csv 8
+holds "schemes: a group is a number" grep -q '^int8,w8a16,8,0,' out
+expect 0 "tensor,as,SQNR" "$nibble" dequantize one.safetensors -o plain.d --as csv
+python3 - <<'END'
+import json, struct
+name = 'a,"\x1b[31mred\x7f\u009b1m|\n' + '.weight'
+header = json.dumps({name: {'dtype': 'F32', 'shape': [2, 2], 'data_offsets': [0, 16]}}).encode()
+open('red.safetensors', 'wb').write(struct.pack('<Q', len(header)) + header + bytes(16))
+END
+for form in text md csv; do
+    expect 0 "red??1m" "$nibble" inspect red.safetensors --tensors --as $form
+    if LC_ALL=C grep -q $'[\x01-\x09\x0b-\x1f\x7f]\|\xc2\x9b' out; then fail "control characters in $form"; else pass; fi
+done
+expect 0 '"a,""?[31mred??1m|?.weight",2 x 2' "$nibble" inspect red.safetensors --tensors --as csv
+
 # ---- quantizing ----
 "$make_checkpoint" nan.safetensors --layers 1 --intermediate 768 --nan model.layers.0.mlp.up_proj.weight >/dev/null || exit 1
 expect 3 "model.layers.0.mlp.up_proj.weight" "$nibble" quantize nan.safetensors -o nan.d

@@ -135,6 +135,8 @@ const char *nearest_hint(const cli_nearest *nearest, char text[96]);
 /* Prints text with control characters replaced, so that a name from a file cannot drive the
  * terminal. */
 void print_safe(FILE *to, const char *text);
+/* The same, with each `letter` as `escape`. */
+void print_escaped(FILE *to, const char *text, char letter, const char *escape);
 /* Columns that the text takes, one for each code point. */
 size_t word_width(const char *text);
 /* The text as a shell takes it: quoted where it must be. malloc'd; NULL without memory. */
@@ -152,6 +154,7 @@ __attribute__((format(printf, 2, 3))) void table_cell(cli_table *table, const ch
 void table_bytes(cli_table *table, uint64_t bytes);
 void table_count(cli_table *table, int64_t count);
 void table_decibels(cli_table *table, double decibels);
+void table_none(cli_table *table); /* no number: "-", in csv an empty cell */
 void table_free(cli_table *table); /* NULL is fine */
 /* Prints it on stdout and frees it. Returns 0, or 4 after saying that a cell was lost. */
 int table_print(cli_table *table);

@@ -33,10 +33,10 @@ static int report(check_list *list, const nib_file *file, int64_t findings)
         json_object_set_new(result, "findings", list->json);
         list->json = NULL;
         code = json_print(result);
-    } else if (findings && !settings->quiet) {
+    } else if ((findings || settings->as != AS_TEXT) && !settings->quiet) {
         code = table_print(list->table);
         list->table = NULL;
-    } else if (settings->as == AS_TEXT && !settings->quiet) {
+    } else if (!settings->quiet) {
         printf("%lld tensors in %d %s read: nothing is wrong\n", (long long)nib_file_count(file),
                nib_file_shard_count(file), nib_file_shard_count(file) == 1 ? "file" : "files");
     }

@@ -100,7 +100,7 @@ static int print_rows(const comparison *c)
         const compared_row *row = &c->rows[i];
         table_cell(t, "%s", row->name);
         if (row->note) {
-            for (int column = 0; column < 4; column++) table_cell(t, "-");
+            for (int column = 0; column < 4; column++) table_none(t);
         } else {
             table_decibels(t, row->sqnr);
             table_cell(t, "%.4g", nib_error_mse(&row->errors));

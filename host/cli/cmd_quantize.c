@@ -241,7 +241,7 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
         const char *note = lacking(nib_last_error());
         json_array_append_new(
             list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(nib_last_error())));
-        for (int column = 0; column < 3; column++) table_cell(t, "-");
+        for (int column = 0; column < 3; column++) table_none(t);
         table_cell(t, "%s", loads);
         table_cell(t, "%s", note ? note : "refused");
         return status;

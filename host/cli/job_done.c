@@ -178,7 +178,7 @@ static int print_text(const cli_job *job, const quality_rows *quality)
 {
     const cli_settings *settings = job->settings;
     int code = 0;
-    if (quality->count) code = print_worst(quality, settings);
+    if (quality->count || settings->as == AS_CSV) code = print_worst(quality, settings);
     if (code || settings->as == AS_CSV) return code;
     if (quality->count) code = job_print_kept(job);
     if (code || settings->as != AS_TEXT) return code;

@@ -130,15 +130,18 @@ const char *nearest_hint(const cli_nearest *nearest, char text[96])
 /* ---- text that is safe to print ---- */
 
 /* Control characters of ASCII, and of Unicode's second block (U+0080..U+009F: c2 80..9f). */
-void print_safe(FILE *to, const char *text)
+void print_escaped(FILE *to, const char *text, char letter, const char *escape)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
         int control = *at < 0x20 || *at == 0x7f;
         int long_control = *at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f;
-        fputc(control || long_control ? '?' : *at, to);
+        if (*at == (unsigned char)letter) fputs(escape, to);
+        else fputc(control || long_control ? '?' : *at, to);
         at += long_control;
     }
 }
+
+void print_safe(FILE *to, const char *text) { print_escaped(to, text, 0, ""); }
 
 size_t word_width(const char *text)
 {
