@@ -36,6 +36,7 @@ done
 expect 2 "did you mean quantize?" "$nibble" quantise x
 expect 2 "did you mean selftest?" "$nibble" help self-test
 expect 2 "unknown command" "$nibble" zzzzzzzzzz
+expect 2 "unknown scheme 'nope' (see" "$nibble" plan x --scheme nope # copy is too far
 
 # ---- the machine ----
 expect 0 "cpu" "$nibble" doctor
@@ -202,6 +203,9 @@ expect 0 "" "$nibble" quantize nan.safetensors -o nan.d --nonfinite keep --force
 expect 3 "NaN" "$nibble" check nan.safetensors
 expect 0 "next:   nibble compare model int4.d" "$nibble" quantize model -o int4.d --device cpu
 expect 0 "nothing is wrong" "$nibble" check int4.d
+expect 0 "changes 1 tensor, leaves 20" "$nibble" plan model --scheme int4 --ignore '.*(layers.0|mlp|[qkv]_proj).*'
+expect 2 "no scheme \"nope\"; \`nibble schemes\`" "$nibble" plan model --tensor '.*=nope'
+expect 2 "did you mean \"int4\"?" "$nibble" plan model --tensor '.*=imt4'
 expect 2 "int4.d" "$nibble" quantize model -o int4.d
 cp -r int4.d copy.d
 expect 2 "" "$nibble" quantize model -o int4.d --scheme int8

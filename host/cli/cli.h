@@ -117,6 +117,8 @@ const char *word_bytes(uint64_t bytes, char text[WORD_BYTES]);
 const char *word_count(int64_t count, char text[WORD_BYTES]);
 const char *word_seconds(double seconds, char text[WORD_BYTES]);
 const char *word_decibels(double decibels, char text[WORD_BYTES]);
+/* "1 tensor", "14 tensors" */
+const char *word_counted(int64_t count, const char *thing, char text[WORD_BYTES]);
 /* A byte count as people write one: 256M and 256MiB are 256 * 2^20, 256MB is 256 * 10^6. 0 where it
  * is none. */
 int parse_bytes(const char *text, uint64_t *bytes_ret);

@@ -51,6 +51,12 @@ const char *word_decibels(double decibels, char text[WORD_BYTES])
     return text;
 }
 
+const char *word_counted(int64_t count, const char *thing, char text[WORD_BYTES])
+{
+    snprintf(text, WORD_BYTES, "%lld %s%s", (long long)count, thing, count == 1 ? "" : "s");
+    return text;
+}
+
 int parse_bytes(const char *text, uint64_t *bytes_ret)
 {
     static const char letters[] = "KMGT";
@@ -107,7 +113,7 @@ int word_distance(const char *a, const char *b)
 cli_nearest nearest_start(const char *word)
 {
     /* a third of the letters may be wrong */
-    return (cli_nearest){word, "", (int)strnlen(word, 63) / 3 + 1};
+    return (cli_nearest){word, "", (int)strnlen(word, 63) / 3};
 }
 
 void nearest_offer(cli_nearest *nearest, const char *candidate)

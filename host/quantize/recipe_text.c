@@ -50,16 +50,19 @@ static nib_status find_scheme(const char *name, const char *where, const nib_sch
 {
     const nib_scheme *scheme = nib_scheme_find(name);
     if (!scheme) {
-        const char *best = "keep";
-        int least = distance(name, best);
-        for (size_t i = 0; nib_scheme_at(i); i++) {
-            int edits = distance(name, nib_scheme_at(i)->name);
+        const char *best = NULL;
+        int least = (int)strlen(name) / 3 + 1; /* a third of the letters may be wrong */
+        for (size_t i = 0; i <= nib_scheme_count(); i++) {
+            const char *other = i ? nib_scheme_at(i - 1)->name : "keep";
+            int edits = distance(name, other);
             if (edits >= least) continue;
-            best = nib_scheme_at(i)->name;
+            best = other;
             least = edits;
         }
-        return NIB_FAIL(NIB_E_ARGUMENT, "%s: no scheme \"%s\"; did you mean \"%s\"?", where, name,
-                        best);
+        return best ? NIB_FAIL(NIB_E_ARGUMENT, "%s: no scheme \"%s\"; did you mean \"%s\"?", where,
+                               name, best)
+                    : NIB_FAIL(NIB_E_ARGUMENT, "%s: no scheme \"%s\"; `nibble schemes` lists them",
+                               where, name);
     }
     *scheme_ret = scheme;
     return NIB_OK;
