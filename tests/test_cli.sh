@@ -103,9 +103,9 @@ holds "the refused one is in the table, and without details" test "$(grep -c int
 for mixture in q4_0 q2_k_s f16 copy; do
     holds "$mixture does not know the names" grep -q "^ $mixture  *-  *-  *-  llama.cpp  *needs --gguf-template or --architecture$" out
 done
-expect 2 "--group-fallback" "$nibble" plan odd.safetensors --scheme int4
-expect 2 "--architecture NAME" "$nibble" plan model --scheme q4_k_m
-expect 2 "--architecture NAME" "$nibble" plan model --format gguf
+expect 2 "set --group-size to 88, 64, 44, 32, or --group-fallback to channel or skip" "$nibble" plan odd.safetensors --scheme int4
+expect 2 "set --architecture, or --gguf-template" "$nibble" plan model --scheme q4_k_m
+expect 2 "set --architecture" "$nibble" plan model --format gguf
 expect 0 " q4_k_m " "$nibble" plan model --scheme q4_k_m --architecture mine
 expect 0 "int4" "$nibble" plan odd.safetensors --group-fallback skip
 echo '{"scheme": "int8"}' >recipe.json
@@ -165,7 +165,8 @@ expect 2 "" "$nibble" quantize model -o out.d --ignore '('
 expect 2 "" "$nibble" quantize model -o out.d --group-size 100
 expect 2 "does not divide" timeout -k 1 20 "$nibble" quantize model -o out.d --group-size 9000000000000000000
 expect 2 "MODEL is empty" "$nibble" quantize "" -o out.d
-expect 4 "is too little" "$nibble" compare model model --max-memory 1M
+expect 4 "--max-memory of 1048576 bytes is too little" "$nibble" compare model model --max-memory 1M
+expect 4 "raise --max-memory" "$nibble" quantize model -o out.d --max-memory 1k
 expect 5 "File too large" bash -c 'ulimit -f 64; exec "$1" quantize model -o limited.d' - "$nibble"
 holds "nothing was made" test ! -e out.d -a ! -e out.d.partial
 
@@ -206,7 +207,7 @@ expect 0 "nothing is wrong" "$nibble" check int4.d
 expect 0 "changes 1 tensor, leaves 20" "$nibble" plan model --scheme int4 --ignore '.*(layers.0|mlp|[qkv]_proj).*'
 expect 2 "no scheme \"nope\"; \`nibble schemes\`" "$nibble" plan model --tensor '.*=nope'
 expect 2 "did you mean \"int4\"?" "$nibble" plan model --tensor '.*=imt4'
-expect 2 "int4.d" "$nibble" quantize model -o int4.d
+expect 2 "replace it with --force" "$nibble" quantize model -o int4.d
 cp -r int4.d copy.d
 expect 2 "" "$nibble" quantize model -o int4.d --scheme int8
 holds "an existing output stays as it was" same_files int4.d copy.d

@@ -164,7 +164,7 @@ for bad in int:5 str: "str:$(printf '%064d' 0)"; do
 done
 expect 2 '"a": it is given twice' "$nibble" quantize "$tied" -o n.gguf --override-kv a=int:1 --override-kv a=str:x
 expect 2 "layers that are left" "$nibble" quantize "$tied" -o n.gguf --override-kv llama.block_count=int:2 --prune-layers 1
-expect 2 "it must have 1 to 63" "$nibble" quantize llama -o n.gguf --architecture "$(printf '%064d' 0)"
+expect 2 "has more than 63 bytes" "$nibble" quantize llama -o n.gguf --architecture "$(printf '%064d' 0)"
 expect 0 "done:" "$nibble" quantize "$tied" -o keys.gguf --override-kv general.alignment=int:32 --override-kv general.architecture=str:mine
 expect 0 "architecture: mine" "$nibble" inspect keys.gguf
 expect 3 "cut short" "$nibble" quantize "$here/golden/gguf_bad/g53_data_one_short.gguf" -o n.gguf

@@ -95,7 +95,10 @@ __attribute__((format(printf, 2, 3))) int fail(int code, const char *format, ...
 /* The same for a mistake on the command line; points to the command's help. Returns 2. */
 __attribute__((format(printf, 2, 3))) int fail_usage(const cli_command *command, const char *format,
                                                      ...);
-/* Says nib_last_error(), with the nearest device where there is none of that name. Returns the
+/* nib_last_error(), with the command's options for the libraries' fields. Valid until the next
+ * call. */
+const char *error_words(void);
+/* Says error_words(), with the nearest device where there is none of that name. Returns the
  * status' exit code. */
 int fail_status(nib_status status, const cli_settings *settings);
 /* "warning: ..." on stderr, unless --quiet. */

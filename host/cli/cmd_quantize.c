@@ -215,8 +215,8 @@ static void warn_of_idle(const cli_settings *settings, const nib_job *job)
 static const struct {
     const char *words, *note;
 } lacks[] = {
-    {"--importance FILE", "needs --importance"},
-    {"--architecture NAME", "needs --gguf-template or --architecture"},
+    {"set --importance", "needs --importance"},
+    {"set --architecture", "needs --gguf-template or --architecture"},
 };
 
 /* NULL: nothing; it does not fit the model. */
@@ -238,9 +238,9 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
                *loads = scheme->mixture ? "llama.cpp" : scheme->scheme->loads;
     table_cell(t, "%s", name);
     if (status != NIB_OK) {
-        const char *note = lacking(nib_last_error());
+        const char *note = lacking(error_words());
         json_array_append_new(
-            list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(nib_last_error())));
+            list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(error_words())));
         for (int column = 0; column < 3; column++) table_none(t);
         table_cell(t, "%s", loads);
         table_cell(t, "%s", note ? note : "refused");
@@ -292,10 +292,9 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         fitting += status == NIB_OK;
         if (status == NIB_OK) continue;
         if (is_default) *fits_ret = 0;
-        if (*refusal || (!is_default && lacking(nib_last_error()))) continue;
+        if (*refusal || (!is_default && lacking(error_words()))) continue;
         code = nib_status_exit_code(status);
-        snprintf(refusal, sizeof refusal, "%s is refused: %s", choice_name(&scheme),
-                 nib_last_error());
+        snprintf(refusal, sizeof refusal, "%s is refused: %s", choice_name(&scheme), error_words());
     }
     json_object_set_new(result, "dry_run", json_true());
     json_object_set_new(result, "input", json_text(nib_file_path(file)));

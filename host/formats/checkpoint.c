@@ -316,8 +316,10 @@ static nib_status load(nib_file *file, const char *path)
 nib_status nib_file_open(const char *path, const nib_file_options *options, nib_file **file_ret)
 {
     if (!path || !*path || !file_ret)
-        return NIB_FAIL(NIB_E_ARGUMENT, "nib_file_open: path or file_ret is %s",
-                        path && !*path ? "empty" : "NULL");
+        return NIB_FAIL(NIB_E_ARGUMENT, "nib_file_open: %s",
+                        !path    ? "path is NULL"
+                        : !*path ? "path is empty"
+                                 : "file_ret is NULL");
     if (options && options->size < sizeof *options)
         return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_file_options)",
                         options->size);

@@ -134,8 +134,11 @@ static nib_status check_arguments(const char *path, const nib_output_options *op
                                   nib_output **output_ret)
 {
     if (!path || !*path || !options || !output_ret)
-        return NIB_FAIL(NIB_E_ARGUMENT, "nib_output_create: path, options or output_ret is %s",
-                        path && !*path ? "empty" : "NULL");
+        return NIB_FAIL(NIB_E_ARGUMENT, "nib_output_create: %s",
+                        !path      ? "path is NULL"
+                        : !*path   ? "path is empty"
+                        : !options ? "options is NULL"
+                                   : "output_ret is NULL");
     if (options->size < sizeof *options)
         return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_output_options)",
                         options->size);

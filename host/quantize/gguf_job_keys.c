@@ -96,13 +96,19 @@ static nib_status open_template(nib_job *job, const char *path)
 nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
 {
     nib_gguf_policy *p = &job->gguf->policy;
+    const struct {
+        const char *name, *text;
+    } given[] = {{"architecture", options->architecture},
+                 {"importance", options->importance},
+                 {"template_path", options->template_path}};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+        if (given[i].text && !*given[i].text)
+            return NIB_FAIL(NIB_E_ARGUMENT, "options.%s is empty", given[i].name);
     if (options->template_path) NIB_TRY(open_template(job, options->template_path));
     NIB_TRY(read_model(keys_of(job), p));
-    if (options->architecture &&
-        (!*options->architecture || strlen(options->architecture) >= sizeof p->architecture))
-        return NIB_FAIL(
-            NIB_E_ARGUMENT, "architecture \"%.80s\" has %zu bytes; it must have 1 to %zu",
-            options->architecture, strlen(options->architecture), sizeof p->architecture - 1);
+    if (options->architecture && strlen(options->architecture) >= sizeof p->architecture)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.architecture \"%.80s\" has more than %zu bytes",
+                        options->architecture, sizeof p->architecture - 1);
     if (options->architecture)
         snprintf(p->architecture, sizeof p->architecture, "%s", options->architecture);
     if (job->gguf->translated) {
@@ -119,7 +125,8 @@ nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
     if (*p->architecture || nib_file_key_at(job->input, 0, 0)) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT,
                     "a GGUF file names its model's architecture, and the tensors' names do not "
-                    "tell it: --architecture NAME, or --gguf-template for a language model");
+                    "tell it: set options.architecture, or options.template_path for a language "
+                    "model");
 }
 
 /* ---- keys that the user sets ---- */

@@ -278,13 +278,14 @@ static nib_status check_source(const nib_recipe *recipe, const nib_subject *s)
         nib_dtype type = s->stored->type;
         if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
         return NIB_FAIL(NIB_E_UNSUPPORTED,
-                        "\"%.200s\" is %s, which cannot be quantized; --ignore it", s->name,
-                        s->stored->name);
+                        "\"%.200s\" is %s, which cannot be quantized; name it in options.ignore",
+                        s->name, s->stored->name);
     }
     if (!recipe->allow_requantize)
         return NIB_FAIL(NIB_E_QUANTIZED,
                         "\"%.200s\" is %s already; start from the F16 file, or pass it through "
-                        "with --keep-quantized, or accept the double loss with --allow-requantize",
+                        "with options.keep_quantized, or accept the double loss with "
+                        "options.allow_requantize",
                         s->name, s->stored->name);
     if (nib_block_get((nib_block)s->stored->number)) return NIB_OK;
     return NIB_FAIL(NIB_E_UNSUPPORTED, "\"%.200s\" is %s, which nibble does not decode", s->name,

@@ -368,6 +368,7 @@ nib_status nib_job_run(nib_job *job, const nib_run_options *options)
     if (options->size < sizeof *options)
         return NIB_FAIL(NIB_E_ARGUMENT, "options.size is %zu; set it to sizeof(nib_run_options)",
                         options->size);
+    if (!*options->output) return NIB_FAIL(NIB_E_ARGUMENT, "options.output is empty");
     run r = {.job = job, .options = options, .start = nib_seconds()};
     job->stats = (nib_run_stats){0};
     memset(job->results, 0, (size_t)job->count * sizeof *job->results);

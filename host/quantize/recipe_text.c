@@ -281,7 +281,7 @@ static nib_status read_settings(nib_recipe *recipe, json_t *root)
     if (recipe->mixture && (scheme || group >= 0 || json_object_get(root, "group_fallback")))
         return NIB_FAIL(
             NIB_E_ARGUMENT,
-            "recipe: into GGUF the mixture comes from --scheme, and blocks are fixed: no "
+            "recipe: into GGUF the mixture comes from options.mixture, and blocks are fixed: no "
             "\"scheme\", \"group\" or \"group_fallback\"");
     if (recipe->group < 0) recipe->group = group;
     NIB_TRY(get_word(root, "group_fallback", fallbacks, 3, &word));
