@@ -36,6 +36,7 @@ done
 expect 2 "did you mean quantize?" "$nibble" quantise x
 expect 2 "did you mean selftest?" "$nibble" help self-test
 expect 2 "unknown command" "$nibble" zzzzzzzzzz
+expect 2 "unknown scheme 'nope' (see" "$nibble" plan x --scheme nope # copy is too far
 
 # ---- the machine ----
 expect 0 "cpu" "$nibble" doctor
@@ -96,13 +97,30 @@ for form in text md csv json; do
     [ $form = json ] && holds "plan: JSON" is_json out
 done
 "$make_checkpoint" odd.safetensors --layers 1 --intermediate 704 >/dev/null || exit 1
-expect 2 "--group-fallback" "$nibble" plan odd.safetensors
+expect 0 "warning: int4 is refused: group size 128 does not divide" "$nibble" plan odd.safetensors
 holds "the other schemes are shown" grep -q "^ int8 .* MB " out
+holds "the refused one is in the table, and without details" test "$(grep -c int4 out)" -eq 2
+for mixture in q4_0 q2_k_s f16 copy; do
+    holds "$mixture does not know the names" grep -q "^ $mixture  *-  *-  *-  llama.cpp  *needs --gguf-template or --architecture$" out
+done
+expect 2 "set --group-size to 88, 64, 44, 32, or --group-fallback to channel or skip" "$nibble" plan odd.safetensors --scheme int4
+expect 2 "set --architecture, or --gguf-template" "$nibble" plan model --scheme q4_k_m
+expect 2 "set --architecture" "$nibble" plan model --format gguf
+expect 0 " q4_k_m " "$nibble" plan model --scheme q4_k_m --architecture mine
 expect 0 "int4" "$nibble" plan odd.safetensors --group-fallback skip
+echo '{"scheme": "int8"}' >recipe.json
+expect 0 "int8 channel" "$nibble" plan model --recipe recipe.json
+expect 0 "int4 group 128" "$nibble" plan model --recipe recipe.json --scheme int4
+expect 0 "--ignore '.*down_prj.*' matches no tensor" "$nibble" plan model --ignore '.*down_proj.*' --ignore 're:.*down_prj.*'
+holds "one warning" test "$(wc -l <err)" -eq 1
+expect 0 "matches no tensor" "$nibble" quantize model --scheme int8 --dry-run --ignore typo
+expect 0 "matches no tensor" "$nibble" plan model --json --ignore typo
+expect 0 "" "$nibble" plan model --scheme q8_0 --architecture mine --ignore '.*norm' --ignore lm_head
+holds "patterns that match are not warned of" test ! -s err
 # The names of other tools.
 "$nibble" plan model --scheme int4_asym --group-size 64 --as csv >expected
 for names in "--bits 4 --asym --q-group-size 64" "--q-bits 4 --use_zero_point --group_size=64" \
-    "-s w4a16_asym --block_size 64" "--weight-format INT4-ASYM -g 64" "--scheme int8 --w_bit=4 --asymmetric -g64"; do
+    "-s w4a16_asym --block_size 64" "--weight-format INT4-ASYM -g 64" "--scheme int4 --w_bit=4 --asymmetric -g64"; do
     expect 0 "" "$nibble" plan model $names --as csv
     holds "plan $names is as expected" cmp out expected
 done
@@ -112,6 +130,20 @@ for names in "-g -1 --exclude .*down_proj.*" "-g 0 --ignore_layers=re:.*down_pro
     cut -d, -f1-5 out | sort >sizes # the reasons differ
     holds "plan $names has the same sizes" cmp sizes expected
 done
+
+# ---- contradictions ----
+contradict="contradict each other"
+expect 2 "--scheme int4 and --bits 8 $contradict" "$nibble" plan model -s int4 --bits 8
+expect 2 "--scheme w4a16_asym and --sym $contradict" "$nibble" plan model -s w4a16_asym --sym
+expect 2 "--asym and --sym $contradict" "$nibble" plan model --asym --sym
+expect 2 "--bits 4 and --bits 8 $contradict" "$nibble" plan model --bits 4 --w-bit 8
+expect 2 "--scheme int4 and --scheme int8 $contradict" "$nibble" plan model -s int4 -s int8
+expect 2 "--json and --as csv $contradict" "$nibble" plan model --json --as csv
+expect 2 "--max-memory 1G and --max-memory 2G $contradict" "$nibble" plan model -m 1G -m 2G
+expect 2 "--min-sqnr 1 and --min-sqnr 2 $contradict" "$nibble" compare model model --min-sqnr 1 --min-sqnr 2
+expect 2 "$contradict" "$nibble" plan model --keep-quantized --allow-requantize --architecture mine -s q4_0
+expect 0 "int8" "$nibble" plan model -s w8a16 --bits 8 --sym --bits 8 --scheme w8a16 -m 1G --max-memory 1024M --as json --json
+expect 0 "int4_asym" "$nibble" plan model -s int4 --bits 4 --asym
 
 # ---- mistakes ----
 expect 2 "did you mean int4?" "$nibble" quantize model -o out.d --scheme imt4
@@ -133,9 +165,36 @@ expect 2 "" "$nibble" quantize model -o out.d --ignore '('
 expect 2 "" "$nibble" quantize model -o out.d --group-size 100
 expect 2 "does not divide" timeout -k 1 20 "$nibble" quantize model -o out.d --group-size 9000000000000000000
 expect 2 "MODEL is empty" "$nibble" quantize "" -o out.d
-expect 4 "is too little" "$nibble" compare model model --max-memory 1M
+expect 4 "--max-memory of 1048576 bytes is too little" "$nibble" compare model model --max-memory 1M
+expect 4 "raise --max-memory" "$nibble" quantize model -o out.d --max-memory 1k
 expect 5 "File too large" bash -c 'ulimit -f 64; exec "$1" quantize model -o limited.d' - "$nibble"
 holds "nothing was made" test ! -e out.d -a ! -e out.d.partial
+
+# ---- csv ----
+# is_csv COLUMNS: `out` has a heading, rows of as many cells, and no "-" for a number.
+is_csv() { python3 -c 'import csv, sys; rows = list(csv.reader(open("out"))); assert rows and all(len(r) == int(sys.argv[1]) and "-" not in r for r in rows)' "$1"; }
+expect 0 "q4_0,,,," "$nibble" plan model --as csv
+holds "plan: csv" is_csv 6
+expect 7 "only in A" "$nibble" compare model one.safetensors --min-sqnr 1 --as csv
+holds "compare: csv" is_csv 6
+expect 0 "tensor,what is wrong" "$nibble" check one.safetensors --as csv
+expect 0 "kernel" "$nibble" selftest --list --device ref --as csv
+holds "selftest --list: a heading" test "$(head -n 1 out)" = kernel
+expect 0 "8.004" "$nibble" schemes --as csv
+holds "schemes: csv" is_csv 8
+holds "schemes: a group is a number" grep -q '^int8,w8a16,8,0,' out
+expect 0 "tensor,as,SQNR" "$nibble" dequantize one.safetensors -o plain.d --as csv
+python3 - <<'END'
+import json, struct
+name = 'a,"\x1b[31mred\x7f\u009b1m|\n' + '.weight'
+header = json.dumps({name: {'dtype': 'F32', 'shape': [2, 2], 'data_offsets': [0, 16]}}).encode()
+open('red.safetensors', 'wb').write(struct.pack('<Q', len(header)) + header + bytes(16))
+END
+for form in text md csv; do
+    expect 0 "red??1m" "$nibble" inspect red.safetensors --tensors --as $form
+    if LC_ALL=C grep -q $'[\x01-\x09\x0b-\x1f\x7f]\|\xc2\x9b' out; then fail "control characters in $form"; else pass; fi
+done
+expect 0 '"a,""?[31mred??1m|?.weight",2 x 2' "$nibble" inspect red.safetensors --tensors --as csv
 
 # ---- quantizing ----
 "$make_checkpoint" nan.safetensors --layers 1 --intermediate 768 --nan model.layers.0.mlp.up_proj.weight >/dev/null || exit 1
@@ -145,11 +204,15 @@ expect 0 "" "$nibble" quantize nan.safetensors -o nan.d --nonfinite keep --force
 expect 3 "NaN" "$nibble" check nan.safetensors
 expect 0 "next:   nibble compare model int4.d" "$nibble" quantize model -o int4.d --device cpu
 expect 0 "nothing is wrong" "$nibble" check int4.d
-expect 2 "int4.d" "$nibble" quantize model -o int4.d
+expect 0 "changes 1 tensor, leaves 20" "$nibble" plan model --scheme int4 --ignore '.*(layers.0|mlp|[qkv]_proj).*'
+expect 2 "no scheme \"nope\"; \`nibble schemes\`" "$nibble" plan model --tensor '.*=nope'
+expect 2 "did you mean \"int4\"?" "$nibble" plan model --tensor '.*=imt4'
+expect 2 "replace it with --force" "$nibble" quantize model -o int4.d
 cp -r int4.d copy.d
 expect 2 "" "$nibble" quantize model -o int4.d --scheme int8
 holds "an existing output stays as it was" same_files int4.d copy.d
 expect 3 "" "$nibble" quantize int4.d -o again.d
+expect 3 "already quantized" "$nibble" plan int4.d # no scheme fits
 expect 0 "" "$nibble" quantize model -o int4.d --scheme int4 --force
 holds "a second run gives the same bytes" same_files int4.d copy.d
 for device in ref opencl:0; do

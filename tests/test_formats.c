@@ -135,6 +135,9 @@ static void test_not_files(void)
     CHECK_STATUS(nib_file_open("/dev/zero", NULL, &file), NIB_E_NOTREG);
     CHECK_STATUS(nib_file_open("/nonexistent/model.safetensors", NULL, &file), NIB_E_NOT_FOUND);
     CHECK_STATUS(nib_file_open("", NULL, &file), NIB_E_ARGUMENT);
+    CHECK(strstr(nib_last_error(), "path is empty") != NULL, "%s", nib_last_error());
+    CHECK_STATUS(nib_file_open(dir, NULL, NULL), NIB_E_ARGUMENT);
+    CHECK(strstr(nib_last_error(), "file_ret is NULL") != NULL, "%s", nib_last_error());
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     CHECK(!mkdir(path, 0700));
     CHECK_STATUS(nib_file_open(dir, NULL, &file), NIB_E_NOTREG);

@@ -67,7 +67,7 @@ expect 0 "" "$nibble" quantize "$golden/in/llama_f32_mha_8l.gguf" -o t.gguf --sc
 is "types by pattern" has_hash t.gguf llama_f32_mha_8l.Q4_K_M.types
 expect 0 "" "$nibble" quantize "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf" -o split --keep-split --scheme q4_0 --quiet
 expect 0 "2 files, 50 tensors" "$nibble" inspect split
-expect 2 "must be a directory's name" "$nibble" quantize "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf" -o s.gguf --keep-split --force
+expect 2 "a directory of GGUF files" "$nibble" quantize "$golden/in/qwen2_bf16_bias_tied_split-00001-of-00002.gguf" -o s.gguf --keep-split --force
 
 # ---- and back ----
 expect 0 "done:" "$nibble" dequantize m.gguf -o back.safetensors --dtype f32
@@ -108,6 +108,22 @@ expect 0 '"mine"' "$nibble" inspect own.gguf --json
 expect 0 "done:" "$nibble" quantize one.safetensors -o one.gguf --architecture mine --scheme q4_k_m
 expect 0 "nothing is wrong" "$nibble" check one.gguf
 
+# ---- blocks that are there already ----
+expect 0 "done:" "$nibble" quantize "$tied" -o part.gguf --scheme q4_0 --ignore '.*ffn_up'
+expect 3 "--keep-quantized" "$nibble" quantize part.gguf -o n.gguf --scheme q8_0
+expect 0 "kept: already quantized" "$nibble" quantize part.gguf -o kept.gguf --scheme q8_0 --keep-quantized
+expect 0 "20 tensors: 18 identical, 2 differ" "$nibble" compare part.gguf kept.gguf --min-sqnr 30
+"$nibble" inspect kept.gguf --tensors >out
+is "blocks stay as they are" test "$(grep -c ' Q4_0' out)" -ge 12
+is "the others are quantized" grep -q 'ffn_up.weight .* Q8_0' out
+
+# ---- endings ----
+expect 2 "the output is a GGUF file" "$nibble" quantize "$tied" -o n.safetensors --scheme q4_0
+expect 2 "a directory of safetensors" "$nibble" dequantize m.gguf -o n.gguf
+expect 2 "a directory of safetensors" "$nibble" quantize one.safetensors -o n.gguf --format compressed-tensors
+expect 2 "a directory of safetensors" "$nibble" quantize llama -o n.safetensors --scheme int4 --group-fallback channel
+is "nothing is made under a wrong name" test ! -e n.safetensors -a ! -e n.gguf -a ! -e n.gguf.partial
+
 # ---- refused ----
 expect 2 "did you mean q4_k_m?" "$nibble" quantize "$tied" -o n.gguf --scheme q4_k_mm
 expect 2 "no scheme of GGUF" "$nibble" quantize "$tied" -o n.gguf --scheme int4
@@ -137,6 +153,20 @@ expect 2 "must be numbers" "$nibble" quantize "$tied" -o n.gguf --prune-layers 1
 expect 2 "cannot be pruned" "$nibble" quantize "$tied" -o n.gguf --prune-layers 2
 expect 2 "KEY=TYPE:VALUE" "$nibble" quantize "$tied" -o n.gguf --override-kv a=int
 expect 2 "0 to 4294967295" "$nibble" quantize "$tied" -o n.gguf --override-kv a=int:-7
+for bad in general.alignment=int:64 general.alignment=int:3 general.alignment=str:32; do
+    expect 2 "aligned to 32" "$nibble" quantize "$tied" -o n.gguf --override-kv $bad
+done
+for bad in count=int:1 no=int:3 tensors.count=int:20 ours=str:x; do
+    expect 2 "cannot be set" "$nibble" quantize "$tied" -o n.gguf --override-kv split.$bad
+done
+for bad in int:5 str: "str:$(printf '%064d' 0)"; do
+    expect 2 "a str of 1 to 63 bytes" "$nibble" quantize "$tied" -o n.gguf --override-kv "general.architecture=$bad"
+done
+expect 2 '"a": it is given twice' "$nibble" quantize "$tied" -o n.gguf --override-kv a=int:1 --override-kv a=str:x
+expect 2 "layers that are left" "$nibble" quantize "$tied" -o n.gguf --override-kv llama.block_count=int:2 --prune-layers 1
+expect 2 "has more than 63 bytes" "$nibble" quantize llama -o n.gguf --architecture "$(printf '%064d' 0)"
+expect 0 "done:" "$nibble" quantize "$tied" -o keys.gguf --override-kv general.alignment=int:32 --override-kv general.architecture=str:mine
+expect 0 "architecture: mine" "$nibble" inspect keys.gguf
 expect 3 "cut short" "$nibble" quantize "$here/golden/gguf_bad/g53_data_one_short.gguf" -o n.gguf
 expect 2 "template is for safetensors" "$nibble" quantize "$tied" -o n.gguf --gguf-template "$tied"
 expect 3 "has no place" "$nibble" quantize back.safetensors -o n.gguf --gguf-template llama/template.gguf

@@ -269,7 +269,14 @@ static void refusals(void)
     CHECK_STATUS(convert(at("model"), job, run_options(at("model"))), NIB_E_SAME_FILE);
     run.max_memory_bytes = 1 << 20;
     CHECK_STATUS(convert(at("model"), job, run), NIB_E_MEMORY);
+    CHECK(strstr(nib_last_error(), "options.max_memory_bytes of 1048576 bytes") != NULL, "%s",
+          nib_last_error());
     run.max_memory_bytes = 0;
+    CHECK_STATUS(convert(at("model"), job, run_options("")), NIB_E_ARGUMENT);
+    CHECK(strstr(nib_last_error(), "options.output is empty") != NULL, "%s", nib_last_error());
+    CHECK_STATUS(convert(at("model"), job, run_options(at("never.gguf"))), NIB_E_ARGUMENT);
+    CHECK_STATUS(convert(at("model"), job, run_options(at("never.safetensors"))), NIB_E_ARGUMENT);
+    CHECK(access(at("never.gguf"), F_OK) && access(at("never.safetensors"), F_OK));
     run.device = "cuda:77";
     CHECK_STATUS(convert(at("model"), job, run), NIB_E_NO_DEVICE);
     run.device = "cpu";

@@ -95,7 +95,10 @@ __attribute__((format(printf, 2, 3))) int fail(int code, const char *format, ...
 /* The same for a mistake on the command line; points to the command's help. Returns 2. */
 __attribute__((format(printf, 2, 3))) int fail_usage(const cli_command *command, const char *format,
                                                      ...);
-/* Says nib_last_error(), with the nearest device where there is none of that name. Returns the
+/* nib_last_error(), with the command's options for the libraries' fields. Valid until the next
+ * call. */
+const char *error_words(void);
+/* Says error_words(), with the nearest device where there is none of that name. Returns the
  * status' exit code. */
 int fail_status(nib_status status, const cli_settings *settings);
 /* "warning: ..." on stderr, unless --quiet. */
@@ -117,6 +120,8 @@ const char *word_bytes(uint64_t bytes, char text[WORD_BYTES]);
 const char *word_count(int64_t count, char text[WORD_BYTES]);
 const char *word_seconds(double seconds, char text[WORD_BYTES]);
 const char *word_decibels(double decibels, char text[WORD_BYTES]);
+/* "1 tensor", "14 tensors" */
+const char *word_counted(int64_t count, const char *thing, char text[WORD_BYTES]);
 /* A byte count as people write one: 256M and 256MiB are 256 * 2^20, 256MB is 256 * 10^6. 0 where it
  * is none. */
 int parse_bytes(const char *text, uint64_t *bytes_ret);
@@ -135,6 +140,8 @@ const char *nearest_hint(const cli_nearest *nearest, char text[96]);
 /* Prints text with control characters replaced, so that a name from a file cannot drive the
  * terminal. */
 void print_safe(FILE *to, const char *text);
+/* The same, with each `letter` as `escape`. */
+void print_escaped(FILE *to, const char *text, char letter, const char *escape);
 /* Columns that the text takes, one for each code point. */
 size_t word_width(const char *text);
 /* The text as a shell takes it: quoted where it must be. malloc'd; NULL without memory. */
@@ -152,6 +159,7 @@ __attribute__((format(printf, 2, 3))) void table_cell(cli_table *table, const ch
 void table_bytes(cli_table *table, uint64_t bytes);
 void table_count(cli_table *table, int64_t count);
 void table_decibels(cli_table *table, double decibels);
+void table_none(cli_table *table); /* no number: "-", in csv an empty cell */
 void table_free(cli_table *table); /* NULL is fine */
 /* Prints it on stdout and frees it. Returns 0, or 4 after saying that a cell was lost. */
 int table_print(cli_table *table);

@@ -25,6 +25,7 @@ static void on_finding(void *user, const nib_finding *finding)
 static int report(check_list *list, const nib_file *file, int64_t findings)
 {
     const cli_settings *settings = list->settings;
+    char tensors[WORD_BYTES], files[WORD_BYTES], found[WORD_BYTES];
     int code = 0;
     if (settings->as == AS_JSON) {
         json_t *result = json_result("check");
@@ -33,17 +34,17 @@ static int report(check_list *list, const nib_file *file, int64_t findings)
         json_object_set_new(result, "findings", list->json);
         list->json = NULL;
         code = json_print(result);
-    } else if (findings && !settings->quiet) {
+    } else if ((findings || settings->as != AS_TEXT) && !settings->quiet) {
         code = table_print(list->table);
         list->table = NULL;
-    } else if (settings->as == AS_TEXT && !settings->quiet) {
-        printf("%lld tensors in %d %s read: nothing is wrong\n", (long long)nib_file_count(file),
-               nib_file_shard_count(file), nib_file_shard_count(file) == 1 ? "file" : "files");
+    } else if (!settings->quiet) {
+        printf("%s in %s read: nothing is wrong\n",
+               word_counted(nib_file_count(file), "tensor", tensors),
+               word_counted(nib_file_shard_count(file), "file", files));
     }
     if (code || !findings) return code;
     fflush(stdout);
-    return fail(3, "%s: %lld %s", nib_file_path(file), (long long)findings,
-                findings == 1 ? "finding" : "findings");
+    return fail(3, "%s: %s", nib_file_path(file), word_counted(findings, "finding", found));
 }
 
 int cmd_check(const cli_command *command, const cli_settings *settings)

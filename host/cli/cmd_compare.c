@@ -78,13 +78,12 @@ static int passes(const comparison *c)
 static int fail_gate(const comparison *c)
 {
     const compared_row *worst = &c->rows[0];
-    char text[WORD_BYTES];
+    char text[WORD_BYTES], tensors[WORD_BYTES];
     size_t failed = 0;
     while (failed < c->count && !(rank(&c->rows[failed]) >= c->settings->min_sqnr)) failed++;
-    return fail(nib_status_exit_code(NIB_E_QUALITY),
-                "%zu of %zu tensors are below %g dB; the lowest is %s: %s", failed, c->count,
-                c->settings->min_sqnr, worst->name,
-                worst->note ? worst->note : word_decibels(worst->sqnr, text));
+    return fail(nib_status_exit_code(NIB_E_QUALITY), "below %g dB: %zu of %s; the lowest is %s: %s",
+                c->settings->min_sqnr, failed, word_counted((int64_t)c->count, "tensor", tensors),
+                worst->name, worst->note ? worst->note : word_decibels(worst->sqnr, text));
 }
 
 /* ---- as text ---- */
@@ -100,7 +99,7 @@ static int print_rows(const comparison *c)
         const compared_row *row = &c->rows[i];
         table_cell(t, "%s", row->name);
         if (row->note) {
-            for (int column = 0; column < 4; column++) table_cell(t, "-");
+            for (int column = 0; column < 4; column++) table_none(t);
         } else {
             table_decibels(t, row->sqnr);
             table_cell(t, "%.4g", nib_error_mse(&row->errors));
@@ -122,8 +121,8 @@ static int print_text(const comparison *c)
     int code = print_rows(c);
     if (code || c->settings->as != AS_TEXT) return code;
     size_t different = c->count - c->identical - c->unmeasured;
-    printf("\n%zu tensors: %zu identical, %zu differ, %zu not measured\n", c->count, c->identical,
-           different, c->unmeasured);
+    printf("\n%s: %zu identical, %zu differ, %zu not measured\n",
+           word_counted((int64_t)c->count, "tensor", all), c->identical, different, c->unmeasured);
     if (different)
         printf("SQNR %s over all weights of the tensors that differ; lowest %s\n",
                word_decibels(errors_sqnr(&c->different), all),

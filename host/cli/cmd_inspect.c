@@ -94,11 +94,11 @@ static int print_tensors(const nib_file *file, int as)
 
 static void print_summary(const nib_file *file, const tensor_piles *piles)
 {
-    char elements[WORD_BYTES], bytes[WORD_BYTES];
+    char elements[WORD_BYTES], bytes[WORD_BYTES], files[WORD_BYTES], tensors[WORD_BYTES];
     print_safe(stdout, nib_file_path(file));
-    printf("  %s, %d %s, %lld tensors, %s parameters, %s, %.2f bits/weight\n",
-           nib_file_format(file), nib_file_shard_count(file),
-           nib_file_shard_count(file) == 1 ? "file" : "files", (long long)piles->total.tensors,
+    printf("  %s, %s, %s, %s parameters, %s, %.2f bits/weight\n", nib_file_format(file),
+           word_counted(nib_file_shard_count(file), "file", files),
+           word_counted(piles->total.tensors, "tensor", tensors),
            word_count(piles->total.elements, elements), word_bytes(piles->total.bytes, bytes),
            bits_of(&piles->total));
 }
@@ -115,10 +115,11 @@ static int print_text(const nib_file *file, const tensor_piles *piles, const cli
         if (settings->as != AS_CSV) putchar('\n');
         code = print_tensors(file, settings->as);
     }
+    char tensors[WORD_BYTES];
     int64_t ignored = nib_file_ignored(file);
     if (ignored)
-        warn(settings, "%s: %lld tensors stand in the files and not in the index; they are ignored",
-             nib_file_path(file), (long long)ignored);
+        warn(settings, "%s: %s ignored, in the files and not in the index", nib_file_path(file),
+             word_counted(ignored, "tensor", tensors));
     if (code || settings->as != AS_TEXT) return code;
     char *path = shell_quote(nib_file_path(file));
     int quantized = !strcmp(nib_file_format(file), "compressed-tensors");

@@ -32,10 +32,22 @@ static int fail_scheme(const char *name)
     return fail(2, "unknown scheme '%s'%s (see `nibble schemes`)", name, nearest_hint(&near, hint));
 }
 
-/* The scheme like `base` with other bits or offsets; NULL after saying that there is none. */
+/* The scheme like `base` with other bits or offsets; NULL after saying that there is none, or that
+ * the scheme's name says otherwise. */
 static const nib_scheme *variant(const cli_settings *settings, const nib_scheme *base)
 {
-    int asymmetric = nib_rule_offset(base->rule) != NIB_OFFSET_NONE;
+    int has_zeros = nib_rule_offset(base->rule) != NIB_OFFSET_NONE;
+    if (settings->scheme && settings->bits && settings->bits != base->bits) {
+        fail(2, "--scheme %s and --bits %lld contradict each other: it has %d", settings->scheme,
+             (long long)settings->bits, base->bits);
+        return NULL;
+    }
+    if (settings->scheme && has_zeros && settings->offset == OFFSET_SYMMETRIC) {
+        fail(2, "--scheme %s and --sym contradict each other: it has zero points",
+             settings->scheme);
+        return NULL;
+    }
+    int asymmetric = has_zeros;
     if (settings->offset != OFFSET_ANY) asymmetric = settings->offset == OFFSET_ASYMMETRIC;
     int64_t bits = settings->bits ? settings->bits : base->bits;
     const nib_scheme *scheme;
@@ -96,6 +108,8 @@ static int choose(const cli_settings *settings, const nib_file *file, choice *ch
                     "--bits, --group-size, --group-fallback, --asym and --sym are not for GGUF's "
                     "%s, whose blocks are fixed",
                     chosen->mixture->name);
+    if (!code && settings->keep_quantized && settings->allow_requantize)
+        return fail(2, "--keep-quantized and --allow-requantize contradict each other");
     if (!code && chosen->scheme && gguf)
         return fail(2,
                     "the options of GGUF are not for %s; take --format gguf or a scheme as q4_k_m",
@@ -103,11 +117,15 @@ static int choose(const cli_settings *settings, const nib_file *file, choice *ch
     return code;
 }
 
+static int names_scheme(const cli_settings *settings)
+{
+    return settings->scheme || settings->bits || settings->offset != OFFSET_ANY;
+}
+
 /* Nothing on the command line says which scheme. */
 static int is_open_choice(const cli_settings *settings)
 {
-    return !settings->scheme && !settings->bits && settings->offset == OFFSET_ANY &&
-           !settings->recipe && !settings->overrides.count;
+    return !names_scheme(settings) && !settings->recipe && !settings->overrides.count;
 }
 
 /* ---- options ---- */
@@ -143,7 +161,7 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
     return (nib_job_options){
         .size = sizeof(nib_job_options),
         .kind = NIB_JOB_QUANTIZE,
-        .scheme = chosen->scheme,
+        .scheme = recipe && !names_scheme(settings) ? NULL : chosen->scheme, /* the recipe's own */
         .group = settings->group,
         .ignore = settings->ignore.items,
         .ignore_count = settings->ignore.count,
@@ -170,7 +188,44 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
     };
 }
 
+/* A misspelt pattern would leave a tensor to be quantized, so it is said. A tensor's reason names the
+ * first pattern that matches it. */
+static void warn_of_idle(const cli_settings *settings, const nib_job *job)
+{
+    static const char word[] = "ignored: ";
+    for (size_t i = 0; i < settings->ignore.count; i++) {
+        const char *pattern = settings->ignore.items[i];
+        const nib_decision *decision;
+        int idle = 1;
+        if (!strncmp(pattern, "re:", 3)) pattern += 3;
+        for (int64_t d = 0; idle && (decision = nib_job_at(job, d)) != NULL; d++)
+            idle = strncmp(decision->reason, word, sizeof word - 1) ||
+                   strcmp(decision->reason + sizeof word - 1, pattern);
+        if (idle)
+            warn(settings,
+                 "--ignore '%s' matches no tensor, or none that no pattern before it matches; see "
+                 "`nibble inspect --tensors`",
+                 pattern);
+    }
+}
+
 /* ---- every scheme ---- */
+
+/* What a refused scheme lacks, by what its error asks for. */
+static const struct {
+    const char *words, *note;
+} lacks[] = {
+    {"set --importance", "needs --importance"},
+    {"set --architecture", "needs --gguf-template or --architecture"},
+};
+
+/* NULL: nothing; it does not fit the model. */
+static const char *lacking(const char *error)
+{
+    for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
+        if (strstr(error, lacks[i].words)) return lacks[i].note;
+    return NULL;
+}
 
 /* What the output would weigh as `scheme`: a row and an entry. */
 static nib_status add_scheme(const cli_settings *settings, const nib_file *file, int64_t parameters,
@@ -181,17 +236,18 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
     nib_status status = nib_job_create(file, &options, &job);
     const char *name = choice_name(scheme),
                *loads = scheme->mixture ? "llama.cpp" : scheme->scheme->loads;
-    int needs_importance = scheme->mixture && !settings->importance && status == NIB_E_ARGUMENT;
     table_cell(t, "%s", name);
     if (status != NIB_OK) {
+        const char *note = lacking(error_words());
         json_array_append_new(
-            list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(nib_last_error())));
-        for (int column = 0; column < 3; column++) table_cell(t, "-");
+            list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(error_words())));
+        for (int column = 0; column < 3; column++) table_none(t);
         table_cell(t, "%s", loads);
-        table_cell(t, "%s", needs_importance ? "needs --importance" : "refused");
-        return needs_importance ? NIB_OK : status;
+        table_cell(t, "%s", note ? note : "refused");
+        return status;
     }
     nib_job_totals totals;
+    if (is_default) warn_of_idle(settings, job);
     nib_job_sum(job, &totals);
     nib_job_close(job);
     double bits = bits_per(totals.output_bytes, parameters);
@@ -218,24 +274,27 @@ static int scheme_at(int gguf, size_t index, choice *scheme_ret)
     return scheme_ret->scheme || scheme_ret->mixture;
 }
 
-/* Where the default is refused, the exit code says so. */
+/* The sizes are the answer: a refusal is a warning, unless nothing fits. *fits_ret: the default does. */
 static int plan_schemes(const cli_command *command, const cli_settings *settings,
-                        const nib_file *file, const choice *usual)
+                        const nib_file *file, const choice *usual, int *fits_ret)
 {
     json_t *result = json_result(command->name), *list = json_array();
     cli_table *t =
         table_new("scheme|>size|>bits/weight|>times smaller|loads in|note", settings->as);
     int64_t parameters = file_elements(file);
     choice scheme;
-    int code = 0, refused = 0;
+    char refusal[600] = "";
+    int fitting = 0, code = 0;
+    *fits_ret = 1;
     for (size_t i = 0; scheme_at(usual->mixture != NULL, i, &scheme); i++) {
         int is_default = scheme.scheme == usual->scheme && scheme.mixture == usual->mixture;
         nib_status status = add_scheme(settings, file, parameters, &scheme, is_default, t, list);
+        fitting += status == NIB_OK;
         if (status == NIB_OK) continue;
-        if (is_default) code = fail_status(status, settings);
-        else if (!refused)
-            warn(settings, "%s is refused: %s", choice_name(&scheme), nib_last_error());
-        refused = 1;
+        if (is_default) *fits_ret = 0;
+        if (*refusal || (!is_default && lacking(error_words()))) continue;
+        code = nib_status_exit_code(status);
+        snprintf(refusal, sizeof refusal, "%s is refused: %s", choice_name(&scheme), error_words());
     }
     json_object_set_new(result, "dry_run", json_true());
     json_object_set_new(result, "input", json_text(nib_file_path(file)));
@@ -248,7 +307,9 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         json_decref(result);
         printed = table_print(t);
     }
-    return code ? code : printed;
+    if (!fitting) return fail(code, "%s", refusal);
+    if (*refusal) warn(settings, "%s", refusal);
+    return printed;
 }
 
 /* ---- the command ---- */
@@ -275,17 +336,19 @@ static int with_file(const cli_command *command, const cli_settings *settings, c
 {
     int dry = settings->dry_run || command->id == COMMAND_PLAN;
     choice chosen;
-    int code = choose(settings, file, &chosen);
+    int code = choose(settings, file, &chosen), all = dry && is_open_choice(settings);
     if (code) return code;
-    if (dry && is_open_choice(settings)) {
-        code = plan_schemes(command, settings, file, &chosen);
-        if (code || settings->as == AS_JSON || settings->as == AS_CSV) return code;
+    if (all) {
+        int fits;
+        code = plan_schemes(command, settings, file, &chosen, &fits);
+        if (code || !fits || settings->as == AS_JSON || settings->as == AS_CSV) return code;
         printf("\n%s:\n\n", choice_name(&chosen));
     }
     nib_job_options options = job_options(settings, &chosen, recipe);
     cli_job job = {command, settings, file, NULL, file_elements(file)};
     nib_status status = nib_job_create(file, &options, &job.job);
     if (status != NIB_OK) return fail_status(status, settings);
+    if (!all) warn_of_idle(settings, job.job);
     code = dry ? job_plan(&job) : job_run(&job);
     if (!code && dry && settings->as == AS_TEXT) print_next_quantize(&job);
     nib_job_close(job.job);

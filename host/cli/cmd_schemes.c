@@ -44,7 +44,7 @@ static int print_mixtures(int as)
     for (size_t i = 0; (mixture = nib_mixture_at(i)) != NULL; i++) {
         table_cell(t, "%s", mixture->name);
         if (mixture->base) table_cell(t, "%.3f", mixture_bits(mixture));
-        else table_cell(t, "-");
+        else table_none(t);
         table_cell(t, "%s", mixture->text);
     }
     return table_print(t);
@@ -79,7 +79,8 @@ int cmd_schemes(const cli_command *command, const cli_settings *settings)
         table_cell(t, "%s", scheme->name);
         table_cell(t, "%s", scheme->alias);
         table_cell(t, "%d", scheme->bits);
-        if (scheme->group) table_cell(t, "%lld", (long long)scheme->group);
+        if (scheme->group || settings->as == AS_CSV)
+            table_cell(t, "%lld", (long long)scheme->group);
         else table_cell(t, "channel");
         table_cell(t, "%.3f", bits_per_weight(scheme));
         table_cell(t, "%s", nib_rule_name(scheme->rule));

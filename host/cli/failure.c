@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 __attribute__((format(printf, 2, 0))) static void say(const char *tag, const char *format,
                                                       va_list args)
@@ -56,10 +57,56 @@ static void offer_devices(cli_nearest *near)
     nearest_offer(near, "auto");
 }
 
+/* The libraries name the fields that a C program sets; no row begins with an earlier one. */
+static const struct {
+    const char *field, *option;
+} fields[] = {
+    {"options.allow_requantize", "--allow-requantize"},
+    {"options.architecture", "--architecture"},
+    {"options.fallback", "--group-fallback"},
+    {"options.follow_links", "--follow-symlinks"},
+    {"options.group", "--group-size"},
+    {"options.ignore", "--ignore"},
+    {"options.importance", "--importance"},
+    {"options.keep_nonfinite", "--nonfinite keep"},
+    {"options.keep_quantized", "--keep-quantized"},
+    {"options.max_memory_bytes", "--max-memory"},
+    {"options.max_vram_bytes", "--max-vram"},
+    {"options.mixture", "--scheme"},
+    {"options.nonfinite", "--nonfinite"},
+    {"options.replace", "--force"},
+    {"options.template_path", "--gguf-template"},
+};
+
+/* The option of the field that `text` begins with, or NULL; its length. */
+static const char *option_of(const char *text, size_t *length_ret)
+{
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        *length_ret = strlen(fields[i].field);
+        if (!strncmp(text, fields[i].field, *length_ret)) return fields[i].option;
+    }
+    return NULL;
+}
+
+const char *error_words(void)
+{
+    static char words[1024];
+    char *to = words, *const end = words + sizeof words - 1;
+    size_t length;
+    for (const char *from = nib_last_error(); *from && to < end;) {
+        const char *option = option_of(from, &length);
+        if (!option) *to++ = *from++;
+        else from += length;
+        while (option && *option && to < end) *to++ = *option++;
+    }
+    *to = 0;
+    return words;
+}
+
 int fail_status(nib_status status, const cli_settings *settings)
 {
     char *words, hint[96] = "";
-    if (asprintf(&words, "%s", nib_last_error()) < 0) words = NULL;
+    if (asprintf(&words, "%s", error_words()) < 0) words = NULL;
     if (status == NIB_E_NO_DEVICE && settings->device) {
         cli_nearest near = nearest_start(settings->device);
         offer_devices(&near);

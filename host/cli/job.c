@@ -16,7 +16,7 @@ static int fail_interrupted(const cli_settings *settings)
 /* What is about to happen, for someone who watches. */
 static void announce(const cli_job *job)
 {
-    char input[WORD_BYTES], output[WORD_BYTES];
+    char input[WORD_BYTES], output[WORD_BYTES], changed[WORD_BYTES];
     nib_job_totals totals;
     int watched = isatty(STDERR_FILENO) && job->settings->as != AS_JSON;
     if (job->settings->quiet || !watched) return;
@@ -26,8 +26,8 @@ static void announce(const cli_job *job)
     fputs(" -> ", stderr);
     print_safe(stderr, job->settings->output);
     int64_t kept = job_count_kept(job->job);
-    fprintf(stderr, ": %lld tensors change, %lld are left; %s -> %s\n",
-            (long long)(nib_job_count(job->job) - kept), (long long)kept,
+    fprintf(stderr, ": changes %s, leaves %lld; %s -> %s\n",
+            word_counted(nib_job_count(job->job) - kept, "tensor", changed), (long long)kept,
             word_bytes(totals.input_bytes, input), word_bytes(totals.output_bytes, output));
 }
 

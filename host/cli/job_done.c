@@ -113,7 +113,7 @@ static int print_worst(const quality_rows *quality, const cli_settings *settings
 
 static void print_sizes(const cli_job *job)
 {
-    char input[WORD_BYTES], output[WORD_BYTES];
+    char input[WORD_BYTES], output[WORD_BYTES], changed[WORD_BYTES];
     nib_job_totals totals;
     nib_job_sum(job->job, &totals);
     printf("done:   %s -> %s (%.2fx), %.2f bits/weight", word_bytes(totals.input_bytes, input),
@@ -123,8 +123,8 @@ static void print_sizes(const cli_job *job)
     if (totals.weights)
         printf(", %.3f of the quantized ones", (double)totals.weight_bits / (double)totals.weights);
     int64_t kept = job_count_kept(job->job);
-    printf("; %lld tensors changed, %lld left\n", (long long)(nib_job_count(job->job) - kept),
-           (long long)kept);
+    printf("; %s changed, %lld left\n",
+           word_counted(nib_job_count(job->job) - kept, "tensor", changed), (long long)kept);
 }
 
 static void print_quality(const quality_rows *quality)
@@ -157,7 +157,8 @@ static void print_cost(const cli_job *job, const quality_rows *quality)
     const nib_run_stats *stats = nib_job_stats(job->job);
     stage_share shares[STAGES];
     const char *most = share_stages(stats, shares);
-    char read[WORD_BYTES], rate[WORD_BYTES], peak[WORD_BYTES], written[WORD_BYTES];
+    char read[WORD_BYTES], rate[WORD_BYTES], peak[WORD_BYTES], written[WORD_BYTES],
+        resumed[WORD_BYTES];
     double bytes_a_second = stats->seconds > 0 ? (double)stats->read_bytes / stats->seconds : 0;
     printf("time:   %.2f s on %s, %s read at %s/s; of the work", stats->seconds, stats->device,
            word_bytes(stats->read_bytes, read), word_bytes((uint64_t)bytes_a_second, rate));
@@ -165,8 +166,8 @@ static void print_cost(const cli_job *job, const quality_rows *quality)
         printf("%s %s %.0f %%", i ? "," : "", shares[i].name, shares[i].percent);
     printf(": %s limits\n", most);
     if (quality->resumed)
-        printf("resume: %lld tensors were taken over from an interrupted run\n",
-               (long long)quality->resumed);
+        printf("resume: %s taken over from an interrupted run\n",
+               word_counted(quality->resumed, "tensor", resumed));
     printf("memory: peak %s\n", word_bytes(resident_peak(), peak));
     if (job->settings->no_verify) puts("verify: not done (--no-verify)");
     else
@@ -178,7 +179,7 @@ static int print_text(const cli_job *job, const quality_rows *quality)
 {
     const cli_settings *settings = job->settings;
     int code = 0;
-    if (quality->count) code = print_worst(quality, settings);
+    if (quality->count || settings->as == AS_CSV) code = print_worst(quality, settings);
     if (code || settings->as == AS_CSV) return code;
     if (quality->count) code = job_print_kept(job);
     if (code || settings->as != AS_TEXT) return code;

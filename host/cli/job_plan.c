@@ -215,16 +215,15 @@ int job_plan(const cli_job *job)
         code = print_groups(&groups, settings->as);
     }
     if (code || settings->as == AS_CSV) return code;
-    char input[WORD_BYTES], output[WORD_BYTES];
+    char input[WORD_BYTES], output[WORD_BYTES], changed[WORD_BYTES];
     nib_job_totals totals;
     nib_job_sum(job->job, &totals);
     int64_t kept = job_count_kept(job->job);
-    printf("\nmakes:  %s -> %s (%.2fx smaller), %.2f bits/weight; %lld tensors change, %lld are "
-           "left as they are\n",
+    printf("\nmakes:  %s -> %s (%.2fx smaller), %.2f bits/weight; changes %s, leaves %lld\n",
            word_bytes(totals.input_bytes, input), word_bytes(totals.output_bytes, output),
            totals.output_bytes ? (double)totals.input_bytes / (double)totals.output_bytes : 0.0,
            bits_per(totals.output_bytes, job->parameters),
-           (long long)(nib_job_count(job->job) - kept), (long long)kept);
+           word_counted(nib_job_count(job->job) - kept, "tensor", changed), (long long)kept);
     report_space(job, NULL);
     return 0;
 }

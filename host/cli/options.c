@@ -232,6 +232,32 @@ static int set_field(const cli_command *command, const option_row *row, const ch
     return 0;
 }
 
+/* ---- options that come twice ---- */
+
+static int differs(const option_row *row, const cli_settings *a, const cli_settings *b)
+{
+    static const size_t sizes[] = {
+        [SET] = sizeof(int),        [CHOICE] = sizeof(int),    [COUNT] = sizeof(int64_t),
+        [BYTES] = sizeof(uint64_t), [NUMBER] = sizeof(double), [TEXT] = sizeof(char *)};
+    const char *left = (const char *)a + row->field, *right = (const char *)b + row->field;
+    if (row->kind == LIST) return 0;
+    if (row->kind == TEXT) return strcmp(*(char *const *)left, *(char *const *)right) != 0;
+    return memcmp(left, right, sizes[row->kind]) != 0;
+}
+
+/* An earlier option that set the same field otherwise: which one counts is not for order to say.
+ * `given`: the argument of every row so far, NULL where it has not come. */
+static int check_earlier(const cli_command *command, const option_row *row, const char *text,
+                         const char *const given[], const cli_settings *before,
+                         const cli_settings *settings)
+{
+    for (int i = 0; i < ROW_COUNT; i++)
+        if (given[i] && rows[i].field == row->field && differs(row, before, settings))
+            return fail_usage(command, "--%s%s%s and --%s%s%s contradict each other", rows[i].name,
+                              *given[i] ? " " : "", given[i], row->name, *text ? " " : "", text);
+    return 0;
+}
+
 /* ---- parsing ---- */
 
 static int fail_unknown(const cli_command *command, const name_table *table, const char *token)
@@ -271,6 +297,7 @@ static int add_operand(const cli_command *command, const char *operand, cli_sett
 static int parse(const cli_command *command, int argc, char **argv, const name_table *table,
                  cli_settings *settings)
 {
+    const char *given[ROW_COUNT] = {0};
     optind = 1;
     opterr = 0;
     for (;;) {
@@ -292,7 +319,12 @@ static int parse(const cli_command *command, int argc, char **argv, const name_t
         } else if (index >= 0 && is_abbreviated(argv[at], table->names[index])) {
             error = fail_unknown(command, table, argv[at]);
         } else {
-            error = set_field(command, row_of(command, code), optarg, settings);
+            const option_row *row = row_of(command, code);
+            const cli_settings before = *settings;
+            const char *text = optarg ? optarg : "";
+            error = set_field(command, row, optarg, settings);
+            if (!error) error = check_earlier(command, row, text, given, &before, settings);
+            given[row - rows] = text;
         }
         if (error) return error;
     }

@@ -77,6 +77,8 @@ void table_decibels(cli_table *t, double decibels)
     else table_cell(t, "%s", word_decibels(decibels, text));
 }
 
+void table_none(cli_table *t) { table_cell(t, "%s", t && t->as == AS_CSV ? "" : "-"); }
+
 void table_free(cli_table *t)
 {
     if (!t) return;
@@ -90,24 +92,13 @@ void table_free(cli_table *t)
 
 static void print_csv_cell(const char *cell, FILE *to)
 {
-    if (!strpbrk(cell, ",\"\n")) {
+    if (!strpbrk(cell, ",\"")) { /* a new line becomes '?' */
         print_safe(to, cell);
         return;
     }
     fputc('"', to);
-    for (; *cell; cell++) {
-        if (*cell == '"') fputc('"', to);
-        fputc(*cell, to);
-    }
+    print_escaped(to, cell, '"', "\"\"");
     fputc('"', to);
-}
-
-static void print_markdown_cell(const char *cell, FILE *to)
-{
-    for (; *cell; cell++) {
-        if (*cell == '|') fputc('\\', to);
-        if ((unsigned char)*cell >= 0x20) fputc(*cell, to);
-    }
 }
 
 static void print_csv(const cli_table *t, char *const *cells)
@@ -123,7 +114,7 @@ static void print_markdown(const cli_table *t, char *const *cells, const size_t 
     for (size_t c = 0; c < t->columns; c++) {
         int pad = (int)(widths[c] - word_width(cells[c]));
         printf("| %*s", t->right[c] ? pad : 0, "");
-        print_markdown_cell(cells[c], stdout);
+        print_escaped(stdout, cells[c], '|', "\\|");
         printf("%*s ", t->right[c] ? 0 : pad, "");
     }
     fputs("|\n", stdout);

@@ -51,6 +51,12 @@ const char *word_decibels(double decibels, char text[WORD_BYTES])
     return text;
 }
 
+const char *word_counted(int64_t count, const char *thing, char text[WORD_BYTES])
+{
+    snprintf(text, WORD_BYTES, "%lld %s%s", (long long)count, thing, count == 1 ? "" : "s");
+    return text;
+}
+
 int parse_bytes(const char *text, uint64_t *bytes_ret)
 {
     static const char letters[] = "KMGT";
@@ -107,7 +113,7 @@ int word_distance(const char *a, const char *b)
 cli_nearest nearest_start(const char *word)
 {
     /* a third of the letters may be wrong */
-    return (cli_nearest){word, "", (int)strnlen(word, 63) / 3 + 1};
+    return (cli_nearest){word, "", (int)strnlen(word, 63) / 3};
 }
 
 void nearest_offer(cli_nearest *nearest, const char *candidate)
@@ -130,15 +136,18 @@ const char *nearest_hint(const cli_nearest *nearest, char text[96])
 /* ---- text that is safe to print ---- */
 
 /* Control characters of ASCII, and of Unicode's second block (U+0080..U+009F: c2 80..9f). */
-void print_safe(FILE *to, const char *text)
+void print_escaped(FILE *to, const char *text, char letter, const char *escape)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
         int control = *at < 0x20 || *at == 0x7f;
         int long_control = *at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f;
-        fputc(control || long_control ? '?' : *at, to);
+        if (*at == (unsigned char)letter) fputs(escape, to);
+        else fputc(control || long_control ? '?' : *at, to);
         at += long_control;
     }
 }
+
+void print_safe(FILE *to, const char *text) { print_escaped(to, text, 0, ""); }
 
 size_t word_width(const char *text)
 {

@@ -20,7 +20,7 @@ nib_status nib_arena_check(const nib_arena *arena, uint64_t bytes, const char *w
     if (arena->cap && (__builtin_add_overflow(arena->used, bytes, &need) || need > arena->cap))
         return NIB_FAIL(NIB_E_MEMORY,
                         "the checkpoint's tables need at least %llu bytes of memory (%s: %llu), "
-                        "the cap is %zu; raise --max-memory",
+                        "the cap is %zu; raise options.max_memory_bytes",
                         (unsigned long long)arena->used + bytes, what, (unsigned long long)bytes,
                         arena->cap);
     return NIB_OK;

@@ -316,8 +316,10 @@ static nib_status load(nib_file *file, const char *path)
 nib_status nib_file_open(const char *path, const nib_file_options *options, nib_file **file_ret)
 {
     if (!path || !*path || !file_ret)
-        return NIB_FAIL(NIB_E_ARGUMENT, "nib_file_open: path or file_ret is %s",
-                        path && !*path ? "empty" : "NULL");
+        return NIB_FAIL(NIB_E_ARGUMENT, "nib_file_open: %s",
+                        !path    ? "path is NULL"
+                        : !*path ? "path is empty"
+                                 : "file_ret is NULL");
     nib_file_options own = {sizeof own, 0, NIB_IO_BUFFERED, 0};
     if (options)
         NIB_TRY(

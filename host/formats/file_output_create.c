@@ -134,8 +134,11 @@ static nib_status check_arguments(const char *path, const nib_output_options *op
                                   nib_output **output_ret, nib_output_options *own)
 {
     if (!path || !*path || !options || !output_ret)
-        return NIB_FAIL(NIB_E_ARGUMENT, "nib_output_create: path, options or output_ret is %s",
-                        path && !*path ? "empty" : "NULL");
+        return NIB_FAIL(NIB_E_ARGUMENT, "nib_output_create: %s",
+                        !path      ? "path is NULL"
+                        : !*path   ? "path is empty"
+                        : !options ? "options is NULL"
+                                   : "output_ret is NULL");
     NIB_TRY(
         nib_take_given("options", "nib_output_options", options, sizeof *own, own, sizeof *own));
     if ((own->io != NIB_IO_BUFFERED && own->io != NIB_IO_DIRECT) ||

@@ -24,7 +24,7 @@ nib_status nib_input_open(int directory, const char *name, int follow, nib_input
                                : nib_io_open_inside(directory, name, FLAGS, name, &fd);
     if (status == NIB_E_PATH)
         return NIB_FAIL(NIB_E_PATH,
-                        "%s is a symbolic link that leaves the directory; pass --follow-symlinks "
+                        "%s is a symbolic link that leaves the directory; set options.follow_links "
                         "if you trust it (a Hugging Face cache is made so)",
                         name);
     NIB_TRY(status);

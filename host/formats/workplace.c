@@ -120,7 +120,8 @@ static nib_status check_target(const nib_workplace *place, int *found_ret)
     NIB_TRY(look(place->parent, place->name, place->path, found_ret, &st));
     if (!*found_ret) return NIB_OK;
     if (!place->replace)
-        return NIB_FAIL(NIB_E_EXISTS, "%s exists; choose another name, or replace it with --force",
+        return NIB_FAIL(NIB_E_EXISTS,
+                        "%s exists; choose another name, or replace it with options.replace",
                         place->path);
     if (S_ISREG(st.st_mode)) return NIB_OK;
     if (!S_ISDIR(st.st_mode))

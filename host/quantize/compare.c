@@ -269,11 +269,7 @@ static nib_status plan(comparison *c, int *lanes, size_t x_bytes[], size_t y_byt
         if (most < (size_t)*lanes) *lanes = (int)most;
         return NIB_OK;
     }
-    return NIB_FAIL(
-        NIB_E_MEMORY,
-        "--max-memory of %zu MiB is too little: %zu MiB are needed (tables %zu MiB, one lane %zu "
-        "MiB)",
-        cap >> 20, ((fixed + lane) >> 20) + 1, fixed >> 20, (lane >> 20) + 1);
+    return nib_memory_refuse("max_memory_bytes", cap, fixed, lane);
 }
 
 static nib_status run(comparison *c, int lanes, const size_t x_bytes[], const size_t y_bytes[])

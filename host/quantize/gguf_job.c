@@ -38,10 +38,11 @@ static nib_status check_importance(const nib_gguf_job *g, const nib_subject *s, 
                    ? NIB_FAIL(NIB_E_IMPORTANCE,
                               "the importance matrix says nothing of \"%.200s\", and %s needs it",
                               s->name, g->policy.mixture->name)
-                   : NIB_FAIL(NIB_E_ARGUMENT,
-                              "\"%.200s\" as %s needs an importance matrix: --importance FILE, or "
-                              "take q2_k",
-                              s->name, s->type->name);
+                   : NIB_FAIL(
+                         NIB_E_ARGUMENT,
+                         "\"%.200s\" as %s needs an importance matrix: set options.importance, or "
+                         "take q2_k",
+                         s->name, s->type->name);
     if (!entry || !strcmp(s->name, "token_embd.weight")) return NIB_OK;
     if (entry->count == s->row * experts_of(t)) return NIB_OK;
     return NIB_FAIL(

@@ -96,8 +96,19 @@ static nib_status open_template(nib_job *job, const char *path)
 nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
 {
     nib_gguf_policy *p = &job->gguf->policy;
+    const struct {
+        const char *name, *text;
+    } given[] = {{"architecture", options->architecture},
+                 {"importance", options->importance},
+                 {"template_path", options->template_path}};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+        if (given[i].text && !*given[i].text)
+            return NIB_FAIL(NIB_E_ARGUMENT, "options.%s is empty", given[i].name);
     if (options->template_path) NIB_TRY(open_template(job, options->template_path));
     NIB_TRY(read_model(keys_of(job), p));
+    if (options->architecture && strlen(options->architecture) >= sizeof p->architecture)
+        return NIB_FAIL(NIB_E_ARGUMENT, "options.architecture \"%.80s\" has more than %zu bytes",
+                        options->architecture, sizeof p->architecture - 1);
     if (options->architecture)
         snprintf(p->architecture, sizeof p->architecture, "%s", options->architecture);
     if (job->gguf->translated) {
@@ -111,7 +122,11 @@ nib_status nib_gguf_job_model(nib_job *job, const nib_job_options *options)
     }
     const char *guess = *p->architecture ? NULL : nib_gguf_guess_architecture(job->input);
     if (guess) snprintf(p->architecture, sizeof p->architecture, "%s", guess);
-    return NIB_OK;
+    if (*p->architecture || nib_file_key_at(job->input, 0, 0)) return NIB_OK;
+    return NIB_FAIL(NIB_E_ARGUMENT,
+                    "a GGUF file names its model's architecture, and the tensors' names do not "
+                    "tell it: set options.architecture, or options.template_path for a language "
+                    "model");
 }
 
 /* ---- keys that the user sets ---- */
@@ -177,6 +192,41 @@ static nib_status read_user_key(const char *text, user_key *key)
     return read_value(text, type, key);
 }
 
+/* Why a key cannot be set so, or NULL: no reader would take the file, or it is for nibble to say.
+ * `pruned` names the key of layers left, where layers go. */
+static const char *refusal_of(const user_key *key, const char *pruned)
+{
+    int is_string = key->type == NIB_KEY_STRING;
+    if (!strcmp(key->name, ALIGNMENT) &&
+        (key->type != NIB_KEY_U32 || key->bits != NIB_GGUF_ALIGNMENT))
+        return "data are aligned to 32 bytes, so it can only be int:32";
+    if (!strncmp(key->name, "split.", strlen("split.")))
+        return "it follows from the output's files and cannot be set";
+    if (!strcmp(key->name, ARCHITECTURE) &&
+        (!is_string || !*key->value || strlen(key->value) >= NIB_GGUF_ARCHITECTURE_ROOM))
+        return "it must be a str of 1 to 63 bytes";
+    if (pruned && !strcmp(key->name, pruned))
+        return "it follows from the layers that are left and cannot be set";
+    return NULL;
+}
+
+static int is_set(const user_key *set, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(set[i].name, name)) return 1;
+    return 0;
+}
+
+static nib_status check_user_keys(const user_key *set, size_t count, const char *pruned)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *refusal = refusal_of(&set[i], pruned);
+        if (is_set(set, i, set[i].name)) refusal = "it is given twice";
+        if (refusal) return NIB_FAIL(NIB_E_ARGUMENT, "key \"%s\": %s", set[i].name, refusal);
+    }
+    return NIB_OK;
+}
+
 /* ---- all keys ---- */
 
 static void put_number(nib_job *job, int32_t file, const char *name, nib_key_type type,
@@ -199,8 +249,7 @@ static int is_replaced(const nib_key *key, const user_key *set, size_t count, co
                                         "split.no", "split.count", "split.tensors.count"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(key->name, names[i])) return 1;
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(key->name, set[i].name)) return 1;
+    if (is_set(set, count, key->name)) return 1;
     if (pruned && !strcmp(key->name, pruned)) return 1;
     return !strcmp(key->name, ALIGNMENT) && key->bits != NIB_GGUF_ALIGNMENT;
 }
@@ -214,13 +263,6 @@ static nib_status copy_keys(nib_job *job, const user_key *set, size_t count, con
         job->gguf->key_counts[0]++;
     }
     return NIB_OK;
-}
-
-static int is_set(const user_key *set, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(set[i].name, name)) return 1;
-    return 0;
 }
 
 static void put_versions(nib_job *job, const user_key *set, size_t count)
@@ -269,6 +311,7 @@ static nib_status put_all(nib_job *job, const nib_job_options *options, const us
     char layers[128];
     snprintf(layers, sizeof layers, "%s.block_count", g->policy.architecture);
     const char *pruned = options->prune_layers ? layers : NULL;
+    NIB_TRY(check_user_keys(set, options->key_count, pruned));
     NIB_TRY(copy_keys(job, set, options->key_count, pruned));
     if (*g->policy.architecture && !nib_file_key_find(keys_of(job), 0, ARCHITECTURE) &&
         !is_set(set, options->key_count, ARCHITECTURE))

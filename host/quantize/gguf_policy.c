@@ -278,13 +278,14 @@ static nib_status check_source(const nib_recipe *recipe, const nib_subject *s)
         nib_dtype type = s->stored->type;
         if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
         return NIB_FAIL(NIB_E_UNSUPPORTED,
-                        "\"%.200s\" is %s, which cannot be quantized; --ignore it", s->name,
-                        s->stored->name);
+                        "\"%.200s\" is %s, which cannot be quantized; name it in options.ignore",
+                        s->name, s->stored->name);
     }
     if (!recipe->allow_requantize)
         return NIB_FAIL(NIB_E_QUANTIZED,
-                        "\"%.200s\" is %s already; start from the F16 file, or accept the double "
-                        "loss with --allow-requantize",
+                        "\"%.200s\" is %s already; start from the F16 file, or pass it through "
+                        "with options.keep_quantized, or accept the double loss with "
+                        "options.allow_requantize",
                         s->name, s->stored->name);
     if (nib_block_get((nib_block)s->stored->number)) return NIB_OK;
     return NIB_FAIL(NIB_E_UNSUPPORTED, "\"%.200s\" is %s, which nibble does not decode", s->name,
@@ -296,8 +297,7 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
     const nib_gguf_policy *p = st->policy;
     s->type = s->stored;
     const nib_recipe_rule *rule = match(recipe, s->name);
-    s->reason = kept(p, s);
-    if (!s->reason && rule && !rule->stored) s->reason = rule->reason;
+    s->reason = rule && !rule->stored ? rule->reason : kept(p, s);
     if (s->reason) return NIB_OK;
     int plain = st->base && st->base->type != NIB_DTYPE_NONE;
     role r = role_of(st, s->name);
@@ -316,8 +316,13 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
     }
     const nib_stored_type *fits = fitting(type, s->row);
     if (fits != type) s->reason = "mixture; its rows are no whole blocks of the first choice";
+    if (fits == s->stored) return NIB_OK;
+    if (recipe->keep_quantized && s->stored->type == NIB_DTYPE_NONE) {
+        s->reason = "kept: already quantized";
+        return NIB_OK;
+    }
     s->type = fits;
-    return fits == s->stored ? NIB_OK : check_source(recipe, s);
+    return check_source(recipe, s);
 }
 
 nib_status nib_gguf_policy_apply(const nib_gguf_policy *policy, nib_recipe *recipe,

@@ -18,15 +18,17 @@ typedef struct nib_subject {
     int64_t head_rows;             /* the caller's: rows of a head that are permuted; 0: none */
 } nib_subject;
 
+enum { NIB_GGUF_ARCHITECTURE_ROOM = 64 };
+
 /* What the choice depends on beside the tensors. */
 typedef struct nib_gguf_policy {
     const nib_mixture *mixture;
     int pure;         /* no mixture: all that can be gets the mixture's base type */
     int importance;   /* there is an importance matrix */
     int leave_output; /* output.weight stays as it is */
-    const nib_stored_type *output, *embedding; /* for those tensors; NULL: by the mixture */
-    char architecture[64];                     /* "llama" */
-    uint64_t layers, heads, kv_heads, experts; /* of the model; 0: not said */
+    const nib_stored_type *output, *embedding;     /* for those tensors; NULL: by the mixture */
+    char architecture[NIB_GGUF_ARCHITECTURE_ROOM]; /* "llama" */
+    uint64_t layers, heads, kv_heads, experts;     /* of the model; 0: not said */
 } nib_gguf_policy;
 
 /* Chooses; the recipe's rules name types. E_SHAPE, E_ARGUMENT, E_QUANTIZED name the tensor. */

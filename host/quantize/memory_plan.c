@@ -107,6 +107,15 @@ static int wanted_lanes(const nib_run_options *options, const nib_ctx *ctx)
     return options->io == NIB_IO_DIRECT ? threads + 2 : threads;
 }
 
+nib_status nib_memory_refuse(const char *field, size_t cap, size_t tables, size_t lane)
+{
+    return NIB_FAIL(
+        NIB_E_MEMORY,
+        "options.%s of %zu bytes is too little: %zu MiB are needed (tables %zu MiB, one "
+        "lane %zu MiB)",
+        field, cap, ((tables + lane) >> 20) + 1, tables >> 20, (lane >> 20) + 1);
+}
+
 nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, const nib_ctx *ctx,
                                 nib_memory_plan *plan_ret)
 {
@@ -128,12 +137,8 @@ nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, co
                    (host || lane * (size_t)plan.lanes <= vram);
         }
     if (!fits)
-        return NIB_FAIL(
-            NIB_E_MEMORY,
-            "%s of %zu MiB is too little: %zu MiB are needed (tables %zu MiB, one lane %zu MiB)",
-            fixed + lane > cap ? "--max-memory" : "--max-vram",
-            (fixed + lane > cap ? cap : vram) >> 20, ((fixed + lane) >> 20) + 1, fixed >> 20,
-            (lane >> 20) + 1);
+        return fixed + lane > cap ? nib_memory_refuse("max_memory_bytes", cap, fixed, lane)
+                                  : nib_memory_refuse("max_vram_bytes", vram, 0, lane);
     plan.device_bytes = lane * (size_t)plan.lanes;
     plan.total_bytes = fixed + plan.device_bytes;
     *plan_ret = plan;

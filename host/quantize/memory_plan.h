@@ -20,5 +20,7 @@ nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, co
 size_t nib_memory_cap(const nib_run_options *options); /* NULL: the default */
 size_t nib_memory_base(void);
 size_t nib_memory_lane(const size_t bytes[NIB_STAGE_BUFFERS]);
+/* E_MEMORY: the cap, options.`field`, does not hold the tables and one lane. */
+nib_status nib_memory_refuse(const char *field, size_t cap, size_t tables, size_t lane);
 
 #endif

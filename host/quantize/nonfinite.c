@@ -52,10 +52,12 @@ nib_status nib_nonfinite_fail(const nib_tensor *tensor, const void *elements, in
                         : tensor->type == NIB_F16 ? 0x3ffu
                                                   : 0x7fu;
     const char *value = raw & mantissa ? "NaN" : raw >> (8 * size - 1) ? "-infinity" : "infinity";
-    return NIB_FAIL(NIB_E_NONFINITE,
-                    "\"%.200s\" has %s at element %lld; use --nonfinite zero, saturate or keep, or "
-                    "mend the checkpoint",
-                    tensor->name, value, (long long)(first + at));
+    return NIB_FAIL(
+        NIB_E_NONFINITE,
+        "\"%.200s\" has %s at element %lld; set options.nonfinite to zero or saturate, or "
+        "options.keep_nonfinite, or "
+        "mend the checkpoint",
+        tensor->name, value, (long long)(first + at));
 }
 
 static nib_status scan(const nib_job *job, const nib_tensor *t, void *buffer,

@@ -158,10 +158,25 @@ static nib_status take_up(nib_job *job, nib_output *output)
              : NIB_OK;
 }
 
+/* A name that ends as a file does must be that file's. */
+static nib_status check_ending(const nib_job *job, const char *output)
+{
+    int gguf = job->gguf != NULL, directory = job->makes_directory;
+    const char *made[2][2] = {{"a safetensors file", "a directory of safetensors"},
+                              {"a GGUF file", "a directory of GGUF files"}};
+    int wrong = (ends_with(output, ".gguf") && (!gguf || directory)) ||
+                (ends_with(output, ".safetensors") && (gguf || directory));
+    if (!wrong) return NIB_OK;
+    return NIB_FAIL(NIB_E_ARGUMENT,
+                    "the output is %s, and \"%.200s\" has the ending of another kind",
+                    made[gguf][directory], output);
+}
+
 static nib_status create(nib_job *job, const nib_run_options *options,
                          nib_output_options *output_options, nib_output **output_ret)
 {
     char identity[128];
+    NIB_TRY(check_ending(job, options->output));
     make_identity(job, identity, sizeof identity);
     output_options->size = sizeof *output_options;
     output_options->replace = options->replace;
@@ -194,14 +209,6 @@ static nib_status create_gguf(nib_job *job, const nib_run_options *options, nib_
 {
     const nib_gguf_job *g = job->gguf;
     job->makes_directory = g->files > 1;
-    if (!*g->policy.architecture && !nib_file_key_at(job->input, 0, 0))
-        return NIB_FAIL(NIB_E_ARGUMENT,
-                        "a GGUF file names its model's architecture, and the tensors' names do not "
-                        "tell it: --architecture NAME, or --gguf-template for a language model");
-    if (job->makes_directory && ends_with(options->output, ".gguf"))
-        return NIB_FAIL(NIB_E_ARGUMENT,
-                        "the output has %d files, so %s must be a directory's name, without .gguf",
-                        g->files, options->output);
     nib_key_text *keys = calloc((size_t)g->files, sizeof *keys);
     if (!keys) return NIB_FAIL(NIB_E_MEMORY, "no memory for the keys");
     for (int32_t i = 0; i < g->files; i++)

@@ -373,6 +373,7 @@ nib_status nib_job_run(nib_job *job, const nib_run_options *options)
                         own.threads < 0 ? "threads" : "io",
                         own.threads < 0 ? own.threads : (int)own.io,
                         own.threads < 0 ? "0 or more" : "a nib_io");
+    if (!*own.output) return NIB_FAIL(NIB_E_ARGUMENT, "options.output is empty");
     run r = {.job = job, .options = options, .start = nib_seconds()};
     job->stats = (nib_run_stats){0};
     memset(job->results, 0, (size_t)job->count * sizeof *job->results);

@@ -127,9 +127,9 @@ static nib_status fit(const nib_recipe *recipe, const nib_tensor *t, const nib_s
         list_divisors(cols, group, list, sizeof list);
         return NIB_FAIL(
             NIB_E_SHAPE,
-            "group size %lld does not divide K=%lld of \"%.200s\"; use --group-size %s%s"
-            "--group-fallback channel|skip",
-            (long long)group, (long long)cols, t->name, *list ? list : "channel", " or ");
+            "group size %lld does not divide K=%lld of \"%.200s\"; set options.group to %s, or "
+            "options.fallback to channel or skip",
+            (long long)group, (long long)cols, t->name, *list ? list : "0, one per row");
     }
     if (refusal && asked)
         return NIB_FAIL(NIB_E_UNSUPPORTED, "\"%.200s\" cannot be %s: %s", t->name, scheme->name,
@@ -147,11 +147,11 @@ static nib_status decide(nib_recipe *recipe, const nib_tensor *t, nib_decision *
 {
     if (t->quantized) {
         if (!recipe->keep_quantized)
-            return NIB_FAIL(
-                NIB_E_QUANTIZED,
-                "\"%.200s\" is already quantized (%s); use --keep-quantized to pass it through, or "
-                "`nibble dequantize` first",
-                t->name, t->why ? t->why : "compressed-tensors");
+            return NIB_FAIL(NIB_E_QUANTIZED,
+                            "\"%.200s\" is already quantized (%s); set options.keep_quantized to "
+                            "pass it through, or "
+                            "`nibble dequantize` first",
+                            t->name, t->why ? t->why : "compressed-tensors");
         d->reason = "kept: already quantized";
         return NIB_OK;
     }

@@ -50,16 +50,19 @@ static nib_status find_scheme(const char *name, const char *where, const nib_sch
 {
     const nib_scheme *scheme = nib_scheme_find(name);
     if (!scheme) {
-        const char *best = "keep";
-        int least = distance(name, best);
-        for (size_t i = 0; nib_scheme_at(i); i++) {
-            int edits = distance(name, nib_scheme_at(i)->name);
+        const char *best = NULL;
+        int least = (int)strlen(name) / 3 + 1; /* a third of the letters may be wrong */
+        for (size_t i = 0; i <= nib_scheme_count(); i++) {
+            const char *other = i ? nib_scheme_at(i - 1)->name : "keep";
+            int edits = distance(name, other);
             if (edits >= least) continue;
-            best = nib_scheme_at(i)->name;
+            best = other;
             least = edits;
         }
-        return NIB_FAIL(NIB_E_ARGUMENT, "%s: no scheme \"%s\"; did you mean \"%s\"?", where, name,
-                        best);
+        return best ? NIB_FAIL(NIB_E_ARGUMENT, "%s: no scheme \"%s\"; did you mean \"%s\"?", where,
+                               name, best)
+                    : NIB_FAIL(NIB_E_ARGUMENT, "%s: no scheme \"%s\"; `nibble schemes` lists them",
+                               where, name);
     }
     *scheme_ret = scheme;
     return NIB_OK;
@@ -278,7 +281,7 @@ static nib_status read_settings(nib_recipe *recipe, json_t *root)
     if (recipe->mixture && (scheme || group >= 0 || json_object_get(root, "group_fallback")))
         return NIB_FAIL(
             NIB_E_ARGUMENT,
-            "recipe: into GGUF the mixture comes from --scheme, and blocks are fixed: no "
+            "recipe: into GGUF the mixture comes from options.mixture, and blocks are fixed: no "
             "\"scheme\", \"group\" or \"group_fallback\"");
     if (recipe->group < 0) recipe->group = group;
     NIB_TRY(get_word(root, "group_fallback", fallbacks, 3, &word));
