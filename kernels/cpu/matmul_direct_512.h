@@ -26,7 +26,7 @@ enum {
     X_PITCH = 4 * STEPS + 64,
     MOST_PIECES = 64, /* of a block of columns */
     MOST_WIDE = 4,    /* panels of a pass of few rows */
-    MOST_FEW = 4,
+    MOST_FEW = 6,
     MOST_PASS_ROWS = 12,
     MOST_PASS = 24,
     AHEAD = 512,     /* bytes of a panel */
@@ -409,12 +409,13 @@ typedef void pass_function(tile *t, const nib_args *a, const panels *p, const st
     PASS(name##_1, form, how, bits, 1, 4)                                                          \
     PASS(name##_2, form, how, bits, 2, 4)                                                          \
     PASS(name##_4, form, how, bits, 4, 4)                                                          \
+    PASS(name##_6_few, form, how, bits, 6, 4)                                                      \
     PASS(name##_6, form, how, bits, 6, 2)                                                          \
     PASS(name##_8, form, how, bits, 8, 2)                                                          \
     PASS(name##_10, form, how, bits, 10, 2)                                                        \
     PASS(name##_12, form, how, bits, 12, 2)                                                        \
-    static pass_function *const name[] = {name##_1, name##_2,  name##_4, name##_6,                 \
-                                          name##_8, name##_10, name##_12};
+    static pass_function *const name[] = {name##_1, name##_2,  name##_4,  name##_6,                \
+                                          name##_8, name##_10, name##_12, name##_6_few};
 
 /* Rows of the next pass where `count` are left: as few passes as can be, of about as many rows each. */
 INLINE int pass_rows(int count)
@@ -424,7 +425,7 @@ INLINE int pass_rows(int count)
     return rows + rows % 2;
 }
 
-/* All strips of a block of columns by `count` rows: 1, 2, 4, or an even number above. */
+/* All strips of a block of columns by `count` rows: 1, or an even number. */
 INLINE void multiply(tile *t, const nib_args *a, const panels *p, strip s, const nib_i32 *x_zeros,
                      int count, pass_function *const passes[], int form, int bits)
 {
@@ -438,7 +439,7 @@ INLINE void multiply(tile *t, const nib_args *a, const panels *p, strip s, const
         }
         s.jump = AHEAD + next - s.last;
         if (form == STEP_S8 && a->p.x_zeros) total_strip(t, p, &s, bits, wide);
-        if (count <= MOST_FEW) passes[count / 2](t, a, p, &s, x_zeros, 0);
+        if (count <= MOST_FEW) passes[count == 6 ? 7 : count / 2](t, a, p, &s, x_zeros, 0);
         for (int r = 0, rows; count > MOST_FEW && r < count; r += rows) {
             rows = pass_rows(count - r);
             passes[rows / 2](t, a, p, &s, x_zeros, r);
