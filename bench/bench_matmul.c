@@ -392,8 +392,8 @@ int main(int argc, char **argv)
         if (only_shape >= 0 && only_shape != s) continue;
         make_problem(shapes[s][0], shapes[s][1]);
         open_arms();
-        for (size_t i = 0; i < sizeof ms / sizeof ms[0]; i++)
-            if (!bench.only_m || bench.only_m == ms[i]) measure(ms[i]);
+        for (size_t i = 0; i < sizeof ms / sizeof ms[0] && !bench.only_m; i++) measure(ms[i]);
+        if (bench.only_m) measure(bench.only_m);
         close_arms();
     }
     return 0;

@@ -398,8 +398,8 @@ static matmul_case make_case(const nib_kernel *kernel, int exact)
     q->layout =
         q->bits == 8 && check_random(&walk.random) % 2 ? NIB_LAYOUT_CT_INT8 : NIB_LAYOUT_CANONICAL;
     q->scale_type = (nib_dtype)PICK(NIB_F32, NIB_F16, NIB_BF16);
-    c.k = PICK(0, 1, 31, 32, 33, 64, 96, 127, 128, 129, 256, 300, 384, 512, 520, 1100);
-    c.n = around(row->tile_n, 400);
+    c.k = PICK(0, 1, 31, 32, 33, 64, 96, 127, 128, 129, 256, 300, 384, 512, 520, 1100, 2100);
+    c.n = around(row->tile_n, c.k > 2048 ? 80 : 400); /* more columns than a kernel keeps at once */
     CHECK_OK(nib_grid_rows(c.n, c.k, PICK(0, 0, 1, 10, 16, 32, 64, 128, 256), &q->grid));
     if (check_random(&walk.random) % 8 == 0) CHECK_OK(nib_grid_tensor(c.n, c.k, &q->grid));
     int64_t most = row->to_m ? row->to_m : 300;

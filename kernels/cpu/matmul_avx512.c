@@ -1,24 +1,22 @@
-/* matmul_avx512.c - products on AVX-512 without VNNI. */
+/* matmul_avx512.c - products on AVX-512 without VNNI, and of f32 activations: bytes are multiplied as
+ * words, since two products of 255 * 127 do not fit in 16 bits; codes of 4 bits are small enough. */
 #include "vec_avx512.h"
 
-#include "matmul_words_simd.h"
+#include "matmul_simd.h"
 
-typedef vf table16;
-INLINE table16 make_table(int base) { return v_convert(v_iota() - base); }
-/* Of the index only the low four bits count. */
-INLINE vf nibble_values(vi w, int shift, table16 values)
+INLINE vi add_bytes(vi sum, vi w, vi x, int bits)
 {
-    return (vf)_mm512_permutexvar_ps((__m512i)((vu)w >> shift), (__m512)values);
+    if (bits == 4) return v_wrap_add(sum, v_madd(v_maddubs(w, x), (vw)v_splat_int(0x00010001)));
+    vi even = v_madd((vw)(w & 0x00ff00ff), (vw)((vuw)x << 8) >> 8);
+    return v_wrap_add(sum, even + v_madd((vw)((vuw)w >> 8), (vw)x >> 8));
+}
+INLINE vf add_floats(vf sum, vi w, vi x, int bits)
+{
+    (void)bits;
+    return v_fma((vf)w, (vf)x, sum);
 }
 
-#include "matmul_large_simd.h"
-#include "matmul_small_codes_simd.h"
-#include "matmul_small_floats_simd.h"
+#include "matmul_direct_512.h"
 
-SMALL_KERNEL(nib_cpu_matmul_codes_m1_avx512, codes_item, 1, 4)
-SMALL_KERNEL(nib_cpu_matmul_codes_m4_avx512, codes_item, 4, 4)
-SMALL_KERNEL(nib_cpu_matmul_floats_m1_avx512, floats_item, 1, 4)
-SMALL_KERNEL(nib_cpu_matmul_floats_m4_avx512, floats_item, 4, 4)
-SMALL_KERNEL(nib_cpu_matmul_floats_m8_avx512, floats_item, 8, 2)
-LARGE_KERNEL(nib_cpu_matmul_codes_avx512, STEP_I16, 6, 4)
-LARGE_KERNEL(nib_cpu_matmul_floats_avx512, STEP_F32, 6, 4)
+CODES_KERNEL(nib_cpu_matmul_codes_avx512)
+FLOATS_KERNEL(nib_cpu_matmul_floats_avx512, STEP_F32)

@@ -5,15 +5,17 @@
 
 #include "matmul_simd.h"
 
-INLINE vi add_codes(vi sum, vi w, vi x)
+INLINE vi add_bytes(vi sum, vi w, vi x, int bits)
 {
-    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+    (void)bits;
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
 }
-INLINE vf add_floats(vf sum, vi w, vi x)
+INLINE vf add_floats(vf sum, vi w, vi x, int bits)
 {
+    (void)bits;
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)w, (__m512bh)(__m512i)x);
 }
 
-#include "matmul_large_simd.h"
+#include "matmul_direct_512.h"
 
-LARGE_KERNEL(nib_cpu_matmul_floats_bf16, STEP_BF16, 6, 4)
+FLOATS_KERNEL(nib_cpu_matmul_floats_bf16, STEP_BF16)

@@ -1,8 +1,7 @@
-/* matmul_large_simd.h - products of many rows of x: a block of weights and a block of x are laid out
- * in the cache, then multiplied; one text for each instruction set.
+/* matmul_large_simd.h - products of many rows of x where vectors are few and narrow (AVX2): a block of
+ * weights and a block of x are laid out in the cache, then multiplied.
  *
- *   block of weights   [128 / (WIDE * LANES)][STEPS][WIDE * LANES columns of y][4 bytes]: s8, i16,
- *                      bf16 or f32
+ *   block of weights   [128 / (WIDE * LANES)][STEPS][WIDE * LANES columns of y][4 bytes]: i16 or f32
  *   block of x         [96 rows][STEPS][4 bytes], rows apart by 64 bytes more than a power of two,
  *                      which would put all rows into one set of the cache
  *   sums               [96][128] of the group that is open, and of y
@@ -23,12 +22,10 @@ enum {
     X_PITCH = 4 * STEPS + 64,
     MOST_PIECES = 64,
     MOST_WIDE = 4,
-    MOST_PASS = 24,
-    X_BIAS = 128 /* makes codes of x unsigned for STEP_S8 */
+    MOST_PASS = 24
 };
 
-INLINE int step_codes(int form) { return form == STEP_S8 ? 4 : form == STEP_F32 ? 1 : 2; }
-INLINE int is_float(int form) { return form >= STEP_BF16; }
+INLINE int step_codes(int form) { return form == STEP_F32 ? 1 : 2; }
 
 /* 270 KiB, on the stack of the thread. */
 typedef struct blocks {
@@ -41,25 +38,6 @@ typedef struct blocks {
     int vectors;                                          /* of the tile: fewer at the end of N */
 } blocks;
 
-typedef struct piece {
-    int index;        /* in the block */
-    nib_i64 g;        /* its group */
-    nib_i64 from, to; /* columns */
-    nib_i64 block;    /* the block's first column */
-    int begins, ends; /* its group */
-} piece;
-
-/* The piece at column `from` of the block at `block`, which ends at `stop`. */
-INLINE piece piece_at(const nib_args *a, int index, nib_i64 from, nib_i64 block, nib_i64 stop)
-{
-    piece p = {index, min_i64(from / a->group, a->scale_cols - 1), from, 0, block, 0, 0};
-    nib_i64 end = group_end(a, p.g);
-    p.to = min_i64(end, stop);
-    p.begins = from == p.g * a->group;
-    p.ends = p.to == end;
-    return p;
-}
-
 /* ---- laying out ---- */
 
 /* Where step s of vector v of the tile lies. */
@@ -68,69 +46,57 @@ INLINE nib_u8 *place_of(blocks *b, int v, nib_i64 s, int wide)
     return b->w + ((v / wide * STEPS + s) * wide + v % wide) * (LANES * 4);
 }
 
-/* Codes at `shift` of every lane as f32, less zeros; two of them as bf16, exactly: they are integers of
- * up to 8 bits. */
-INLINE vf code_values(vi w, int shift, vi zeros)
+/* The code at `shift` of every lane as f32, less its zero. */
+INLINE vi value_at(vi w, int shift, int mask, vi zeros)
 {
-    return v_convert((vi)((vu)w >> shift & 255u) - zeros);
-}
-INLINE vi bf16_pair(vf even, vf odd) { return (vi)(((vu)even >> 16) | ((vu)odd & 0xffff0000u)); }
-
-INLINE vi subtract_words(vi a, vi b) { return (vi)((vw)a - (vw)b); }
-/* Bytes wrap: unsigned ones become signed. */
-INLINE vi subtract_bytes(vi a, int b)
-{
-    return (vi)((vub)a - (vub)v_splat_int((nib_i32)((nib_u32)b * 0x01010101u)));
+    return (vi)v_convert(((vi)((vu)w >> shift) & mask) - zeros);
 }
 
-/* Four unsigned codes of every lane, one a byte, to steps from `s` on. `half` makes them w'. */
-INLINE void lay_bytes(blocks *b, int v, nib_i64 s, vi w, vi zeros, int half, int form, int wide)
+/* Four unsigned codes of every lane, one a byte, as two steps of words w' from `s` on. */
+INLINE void lay_words(blocks *b, int v, nib_i64 s, vi w, int half, int wide)
 {
-    vf values[4];
-    if (form == STEP_S8) v_store(place_of(b, v, s, wide), subtract_bytes(w, half));
-    if (form == STEP_I16) {
-        vi halves = v_splat_int(half * 0x00010001);
-        vi first = (vi)(((vu)w & 255u) | ((vu)w & 0xff00u) << 8);
-        vi second = (vi)(((vu)w >> 16 & 255u) | ((vu)w >> 24) << 16);
-        v_store(place_of(b, v, s, wide), subtract_words(first, halves));
-        v_store(place_of(b, v, s + 1, wide), subtract_words(second, halves));
-    }
-    UNROLL for (int j = 0; j < 4; j++) values[j] = code_values(w, 8 * j, zeros);
-    if (form == STEP_BF16) {
-        v_store(place_of(b, v, s, wide), bf16_pair(values[0], values[1]));
-        v_store(place_of(b, v, s + 1, wide), bf16_pair(values[2], values[3]));
-    }
-    if (form == STEP_F32) {
-        UNROLL for (int j = 0; j < 4; j++) v_store(place_of(b, v, s + j, wide), (vi)values[j]);
+    vw halves = (vw)v_splat_int(half * 0x00010001);
+    vi first = (vi)(((vu)w & 255u) | ((vu)w & 0xff00u) << 8);
+    vi second = (vi)(((vu)w >> 16 & 255u) | ((vu)w >> 24) << 16);
+    v_store(place_of(b, v, s, wide), (vi)((vw)first - halves));
+    v_store(place_of(b, v, s + 1, wide), (vi)((vw)second - halves));
+}
+
+/* A block's codes, 8 of 4 bits or 4 of 8, to steps from `s` on. */
+INLINE void lay_codes(blocks *b, int v, nib_i64 s, vi w, vi zeros, int form, int wide, int bits)
+{
+    if (form == STEP_I16 && bits == 8) lay_words(b, v, s, w, 128, wide);
+    else if (form == STEP_I16) {
+        lay_words(b, v, s, w & 0x0f0f0f0f, 8, wide);
+        lay_words(b, v, s + 2, (vi)((vu)w >> 4 & 0x0f0f0f0fu), 8, wide);
+    } else if (bits == 8) {
+        UNROLL for (int j = 0; j < 4; j++)
+            v_store(place_of(b, v, s + j, wide), value_at(w, 8 * j, 255, zeros));
+    } else {
+        UNROLL for (int j = 0; j < 8; j++)
+            v_store(place_of(b, v, s + j, wide), value_at(w, nibble_at(j), 15, zeros));
     }
 }
 
 INLINE void lay_piece(blocks *b, const panels *p, const nib_args *a, const piece *part, int form,
                       int wide, int bits)
 {
-    int codes = step_codes(form), step = bits == 4 ? 8 : 4, half = bits == 4 ? 8 : 128;
+    int step = bits == 4 ? 8 : 4;
     for (int v = 0; v < b->vectors; v++) {
         vi zeros = load_zeros(p, a, part->g, v);
         const nib_u8 *from = codes_of(p, v) + part->from / step * PANEL_BLOCK;
-        for (nib_i64 k = part->from; k < part->to; k += step, from += PANEL_BLOCK) {
-            nib_i64 s = (k - part->block) / codes;
-            vi w = v_load(from);
-            if (bits == 8) {
-                lay_bytes(b, v, s, w, zeros, half, form, wide);
-                continue;
-            }
-            lay_bytes(b, v, s, w & 0x0f0f0f0f, zeros, half, form, wide);
-            lay_bytes(b, v, s + 4 / codes, (vi)((vu)w >> 4 & 0x0f0f0f0fu), zeros, half, form, wide);
-        }
+        for (nib_i64 k = part->from; k < part->to; k += step, from += PANEL_BLOCK)
+            lay_codes(b, v, (k - part->block) / step_codes(form), v_load(from), zeros, form, wide,
+                      bits);
     }
 }
 
 /* Sums of w' from the begin of the piece's group on, as a product with ones; those of a group that goes
  * on are kept last. */
-INLINE void total_piece(blocks *b, const piece *part, int form, int wide)
+INLINE void total_piece(blocks *b, const piece *part, int wide)
 {
-    vi one = v_splat_int(form == STEP_S8 ? 0x01010101 : 0x00010001);
-    nib_i64 codes = step_codes(form), from = (part->from - part->block) / codes;
+    vi one = v_splat_int(0x00010001);
+    nib_i64 codes = step_codes(STEP_I16), from = (part->from - part->block) / codes;
     for (int v = 0; v < b->vectors; v++) {
         vi sum = part->begins ? v_splat_int(0) : v_load(&b->packed[MOST_PIECES][v * LANES]);
         for (nib_i64 s = from; s < (part->to - part->block) / codes; s++)
@@ -144,36 +110,29 @@ INLINE void total_piece(blocks *b, const piece *part, int form, int wide)
 INLINE void lay_row(blocks *b, const nib_args *a, const nib_u8 *x, int r, nib_i64 block,
                     nib_i64 stop, int form)
 {
-    nib_i64 size = form == STEP_F32 ? 4 : form == STEP_BF16 ? 2 : 1, bytes = (stop - block) * size;
+    nib_i64 size = form == STEP_F32 ? 4 : 1;
     const nib_u8 *from = x + block * size;
     nib_u8 *to = b->x + r * X_PITCH;
     if (form == STEP_I16) widen_codes((int16_t *)(void *)to, (const int8_t *)from, stop - block);
-    else if (form == STEP_S8)
-        for (nib_i64 i = 0; i < bytes; i++) to[i] = from[i] ^ X_BIAS;
-    else memcpy(to, from, (size_t)bytes);
-    if (!is_float(form) || a->offset != NIB_O_MIN) return;
+    else memcpy(to, from, (size_t)((stop - block) * size));
+    if (form != STEP_F32 || a->offset != NIB_O_MIN) return;
     piece part = {0};
     for (nib_i64 k = block; k < stop; k = part.to) {
         part = piece_at(a, k == block ? 0 : part.index + 1, k, block, stop);
-        b->ones[part.index][r] =
-            form == STEP_F32 ? total_floats((const float *)(const void *)x + k, part.to - k)
-                             : total_bf16((const nib_u16 *)(const void *)x + k, part.to - k);
+        b->ones[part.index][r] = total_floats((const float *)(const void *)x + k, part.to - k);
     }
 }
 
 /* ---- multiplying ---- */
 
-/* Ends a group of int32 sums for vector v of the tile, row r of it. With the bias that made x unsigned:
- * sum of (q - zx) (w' - z') =
- *     sum of (q + bias) w' - (bias + zx) * sum of w' - z' * sum of (q - zx). */
+/* Ends a group of int32 sums for vector v of the tile, row r of it: sum of (q - zx) (w' - z') =
+ *     sum of q w' - zx * sum of w' - z' * sum of (q - zx). */
 INLINE void end_codes(blocks *b, const nib_args *a, const panels *p, const piece *part,
-                      const x_rows *x, nib_i64 m, int r, int v, vi sum, vi zeros, vf scales,
-                      int form)
+                      const x_rows *x, nib_i64 m, int r, int v, vi sum, vi zeros, vf scales)
 {
-    nib_i32 zero = x->zeros[m + r], ones = 0, of_packed = zero + (form == STEP_S8 ? X_BIAS : 0);
+    nib_i32 zero = x->zeros[m + r], ones = 0;
     float *total = &b->totals[r][v * LANES];
-    if (of_packed)
-        sum = v_wrap_sub(sum, v_wrap_mul(v_load(&b->packed[part->index][v * LANES]), of_packed));
+    if (zero) sum = v_wrap_sub(sum, v_wrap_mul(v_load(&b->packed[part->index][v * LANES]), zero));
     if (zero && part->to > a->cols) /* codes behind K are 0, which is no w' of 0 */
         sum = v_wrap_sub(
             sum, v_splat_int(wrap_mul(zero, panel_half(a) * (nib_i32)(part->to - a->cols))));
@@ -243,8 +202,7 @@ INLINE void multiply_codes(blocks *b, const nib_args *a, const panels *p, const 
         UNROLL for (int r = 0; r < rows; r++)
         {
             vi sum = sums[r * wide + v];
-            if (part->ends)
-                end_codes(b, a, p, part, x, m, r0 + r, first + v, sum, zeros, scales, form);
+            if (part->ends) end_codes(b, a, p, part, x, m, r0 + r, first + v, sum, zeros, scales);
             else v_store(&b->open[r0 + r][(first + v) * LANES], sum);
         }
     }
@@ -272,7 +230,7 @@ INLINE void add_block(blocks *b, void *const span[NIB_SPANS], const nib_args *a,
                       nib_i64 m, int count, nib_i64 block, int form, int rows, int wide)
 {
     nib_i64 stop = min_i64(a->p.pack_cols, block + STEPS * step_codes(form));
-    nib_i64 size = form == STEP_F32 ? 4 : form == STEP_BF16 ? 2 : 1;
+    nib_i64 size = form == STEP_F32 ? 4 : 1;
     const nib_u8 *from = (const nib_u8 *)span[NIB_X] + m * a->p.pack_cols * size;
     x_rows x = x_rows_of(span[NIB_X], a);
     piece part = {0};
@@ -282,14 +240,13 @@ INLINE void add_block(blocks *b, void *const span[NIB_SPANS], const nib_args *a,
         part = piece_at(a, k == block ? 0 : part.index + 1, k, block, stop);
         if (a->p.pack_bits == 4) lay_piece(b, p, a, &part, form, wide, 4);
         else lay_piece(b, p, a, &part, form, wide, 8);
-        if (form == STEP_S8 || (form == STEP_I16 && a->p.x_zeros))
-            total_piece(b, &part, form, wide);
+        if (form == STEP_I16 && a->p.x_zeros) total_piece(b, &part, wide);
     }
     for (int first = 0; first < b->vectors; first += wide)
         for (int r = 0; r < count; r += rows)
             for (nib_i64 k = block; k < stop; k = part.to) {
                 part = piece_at(a, k == block ? 0 : part.index + 1, k, block, stop);
-                if (is_float(form)) multiply_floats(b, a, p, &part, r, first, form, rows, wide);
+                if (form == STEP_F32) multiply_floats(b, a, p, &part, r, first, form, rows, wide);
                 else multiply_codes(b, a, p, &part, &x, m, r, first, form, rows, wide);
             }
 }
@@ -310,7 +267,7 @@ INLINE void large_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 i
     for (int r = 0; r < count; r++)
         for (int v = 0; v < b.vectors; v++)
             end_row(span, a, m + r, n + v * LANES, (vf)v_load(&b.totals[r][v * LANES]),
-                    is_float(form) ? NULL : &x.scales[m + r]);
+                    form == STEP_F32 ? NULL : &x.scales[m + r]);
 }
 
 #define LARGE_KERNEL(name, form, pass_rows, wide)                                                  \

@@ -1,11 +1,6 @@
-/* matmul_simd.h - what the products of few rows and of many share: vectors of a panel, a group's
- * scales, and the end of a row of y. Over either vec_*.h, after a file that defines
- *
- *   xcodes, x_codes      four codes of x in every lane, as the set's products want them
- *   dot_bytes            adds four products u8 x s8 to every lane
- *   dot_nibbles          the same for eight codes of 4 bits
- *   table16, make_table  the values of 4-bit codes, less a number
- *   nibble_values        those of one code in every lane, as f32 */
+/* matmul_simd.h - what products on AVX2 (matmul_small_*.h, matmul_large_simd.h) and on 512-bit vectors
+ * (matmul_direct_512.h) share: vectors of a panel, a group's scales, pieces of columns, and the end of
+ * a row of y. Over either vec_*.h. */
 #ifndef NIB_CPU_MATMUL_SIMD_H
 #define NIB_CPU_MATMUL_SIMD_H
 
@@ -21,7 +16,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* What a step of a laid-out block holds in its 4 bytes (matmul_large_simd.h). */
+/* What a step holds in its 4 bytes: of x, or of laid-out weights. */
 enum { STEP_S8, STEP_I16, STEP_BF16, STEP_F32 };
 
 enum { VECTORS = PANEL_ROWS / LANES /* in a panel */, ITEM_VECTORS = ITEM_PANELS * VECTORS };
@@ -74,6 +69,27 @@ INLINE vi load_zeros(const panels *p, const nib_args *a, nib_i64 g, int v)
            LANES);
     for (int i = 0; i < LANES; i++) wide[i] = zeros[i];
     return wide + panel_base(a);
+}
+
+/* ---- blocks of columns ---- */
+
+typedef struct piece {
+    int index;        /* in the block */
+    nib_i64 g;        /* its group */
+    nib_i64 from, to; /* columns */
+    nib_i64 block;    /* the block's first column */
+    int begins, ends; /* its group */
+} piece;
+
+/* The piece at column `from` of the block at `block`, which ends at `stop`. */
+INLINE piece piece_at(const nib_args *a, int index, nib_i64 from, nib_i64 block, nib_i64 stop)
+{
+    piece p = {index, min_i64(from / a->group, a->scale_cols - 1), from, 0, block, 0, 0};
+    nib_i64 end = group_end(a, p.g);
+    p.to = min_i64(end, stop);
+    p.begins = from == p.g * a->group;
+    p.ends = p.to == end;
+    return p;
 }
 
 /* ---- activations ---- */

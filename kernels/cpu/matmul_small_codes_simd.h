@@ -1,5 +1,5 @@
 /* matmul_small_codes_simd.h - few rows of int8 x: matmul_small_simd.h with the products of x_codes,
- * dot_bytes and dot_nibbles (matmul_simd.h). Bound: reading the weights once. */
+ * dot_bytes and dot_nibbles (matmul_avx2.c). Bound: reading the weights once. */
 #ifndef NIB_CPU_MATMUL_SMALL_CODES_SIMD_H
 #define NIB_CPU_MATMUL_SMALL_CODES_SIMD_H
 

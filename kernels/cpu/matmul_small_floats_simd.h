@@ -6,10 +6,9 @@
 
 #include "matmul_small_simd.h"
 
-/* `zeros`: of each vector, where the weights have them, or none are needed for codes of 4 bits. */
-INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, table16 values,
-                         int has_zeros, const float *x, nib_i64 pitch, nib_i64 from, nib_i64 to,
-                         int rows, int vectors, int bits)
+/* `zeros`: what is subtracted from the codes of each vector. */
+INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, const float *x,
+                         nib_i64 pitch, nib_i64 from, nib_i64 to, int rows, int vectors, int bits)
 {
     int step = bits == 4 ? 8 : 4;
     nib_i64 at = from / step * PANEL_BLOCK, ahead = ahead_of(p, at);
@@ -17,13 +16,12 @@ INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, 
         UNROLL for (int v = 0; v < vectors; v++) fetch(codes_of(p, first + v) + at + ahead, v);
         UNROLL for (int j = 0; j < step; j++)
         {
-            int shift = j < 4 ? 8 * j : 8 * (j - 4) + 4;
+            int shift = bits == 4 ? nibble_at(j) : 8 * j;
             UNROLL for (int v = 0; v < vectors; v++)
             {
                 vi w = v_load(codes_of(p, first + v) + at);
-                vf value = bits == 4 ? nibble_values(w, shift, values)
-                                     : v_convert((vi)((vu)w >> shift & 255u) - zeros[v]);
-                if (bits == 4 && has_zeros) value -= v_convert(zeros[v]);
+                vu code = (vu)w >> shift & (bits == 4 ? 15u : 255u);
+                vf value = v_convert((vi)code - zeros[v]);
                 UNROLL for (int r = 0; r < rows; r++)
                 {
                     vf *sum = &sums[r * vectors + v];
@@ -35,9 +33,8 @@ INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, 
 }
 
 INLINE void floats_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
-                        const panels *p, int first, int rows, int vectors, int bits, int has_zeros)
+                        const panels *p, int first, int rows, int vectors, int bits)
 {
-    table16 values = make_table(panel_base(a));
     const float *x = (const float *)span[NIB_X] + m * a->p.pack_cols;
     vf totals[MOST_SUMS];
     UNROLL for (int i = 0; i < rows * vectors; i++) totals[i] = v_splat(0.0f);
@@ -46,10 +43,8 @@ INLINE void floats_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 
         vf sums[MOST_SUMS];
         vi zeros[ITEM_VECTORS];
         UNROLL for (int i = 0; i < rows * vectors; i++) sums[i] = v_splat(0.0f);
-        UNROLL for (int v = 0; v < vectors; v++) zeros[v] =
-            load_zeros(p, a, g, first + v) - (bits == 4 ? panel_base(a) : 0);
-        add_products(sums, p, first, zeros, values, has_zeros, x, a->p.pack_cols, from, to, rows,
-                     vectors, bits);
+        UNROLL for (int v = 0; v < vectors; v++) zeros[v] = load_zeros(p, a, g, first + v);
+        add_products(sums, p, first, zeros, x, a->p.pack_cols, from, to, rows, vectors, bits);
         UNROLL for (int v = 0; v < vectors; v++)
         {
             vf scales = load_scales(p, g, first + v);
@@ -71,10 +66,8 @@ INLINE void floats_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 
 INLINE void floats_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
                         const panels *p, int first, int rows, int vectors)
 {
-    int zeros = a->offset == NIB_O_ZERO;
-    if (a->p.pack_bits == 8) floats_tile(span, a, m, n, p, first, rows, vectors, 8, 1);
-    else if (zeros) floats_tile(span, a, m, n, p, first, rows, vectors, 4, 1);
-    else floats_tile(span, a, m, n, p, first, rows, vectors, 4, 0);
+    if (a->p.pack_bits == 8) floats_tile(span, a, m, n, p, first, rows, vectors, 8);
+    else floats_tile(span, a, m, n, p, first, rows, vectors, 4);
 }
 
 #endif

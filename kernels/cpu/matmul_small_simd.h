@@ -1,7 +1,6 @@
-/* matmul_small_simd.h - products of few rows of x: codes go from memory into the sums; one text for
- * each instruction set.
+/* matmul_small_simd.h - products of few rows of x: codes go from memory into the sums (AVX2).
  *
- *   4 panels (panel.h) x 1 to 8 rows of x  ->  y [rows, 64]
+ *   4 panels (panel.h) x 1 to 4 rows of x  ->  y [rows, 64]
  *
  * Bound: reading the weights once. A thread reads several panels at once, since one stream of memory is
  * slower than four, and asks for lines AHEAD bytes before it needs them; behind a panel's end those
@@ -11,7 +10,7 @@
 
 #include "matmul_simd.h"
 
-enum { AHEAD = 1024, MOST_SUMS = 16, MOST_ROWS = 8 };
+enum { AHEAD = 1024, MOST_SUMS = 8, MOST_ROWS = 4 };
 
 /* How far ahead of block `at` of a panel to fetch: past its end, in the panel of the next item. */
 INLINE nib_i64 ahead_of(const panels *p, nib_i64 at)

@@ -37,9 +37,12 @@ static uint64_t octet_at_edge(void *const span[NIB_SPANS], const nib_args *a, ni
     return count == 8 ? octet : octet & ((UINT64_C(1) << 8 * count) - 1);
 }
 
-static inline void store_octet(nib_u8 *block, nib_i64 r, uint64_t octet, int bits)
+static inline void store_octet(nib_u8 *block, nib_i64 r, uint64_t octet, int bits, int pairs)
 {
     nib_u32 low = (nib_u32)octet, high = (nib_u32)(octet >> 32), both = low | high << 4;
+    if (bits == 4 && pairs)
+        both = (nib_u32)(_pext_u64(octet, UINT64_C(0x000f000f000f000f)) |
+                         _pext_u64(octet, UINT64_C(0x0f000f000f000f00)) << 16);
     memcpy(block + 4 * r, bits == 4 ? &both : &low, 4);
     if (bits == 8) memcpy(block + PANEL_BLOCK + 4 * r, &high, 4);
 }
@@ -58,7 +61,7 @@ static inline void pack_codes(void *const span[NIB_SPANS], const nib_args *a, ni
                         inside && k + 8 <= a->cols
                             ? load_octet(span[NIB_CODES], &a->codes, n + r, k, width) + shift
                             : octet_at_edge(span, a, n + r, k, shift),
-                        bits);
+                        bits, a->p.acts == NIB_A_FLOAT);
 }
 
 static void pack_panel(void *const span[NIB_SPANS], const nib_args *a, nib_i64 panel)

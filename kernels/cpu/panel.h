@@ -2,7 +2,8 @@
  * side, so that one vector of 16 lanes holds codes of 16 rows, and x is a broadcast.
  *
  *   codes    [N/16][K/8][16 rows][4 bytes], 4 bits: byte b of a block holds k = b in its low half and
- *            k = 4 + b in its high half
+ *            k = 4 + b in its high half; for float x: half i of word h (2 bytes) holds k = 2i + h,
+ *            so that a shift leaves pairs of columns
  *            [N/16][K/4][16 rows][4 bytes], 8 bits: byte b holds k = b
  *   scales   [N/16][G][16], as stored (f16, bf16 or f32); offsets likewise: z' int8, or mins
  *
@@ -17,6 +18,9 @@ enum { PANEL_ROWS = 16, PANEL_BLOCK = 64, ITEM_ROWS = 64, ITEM_PANELS = ITEM_ROW
 
 /* Elements of K in a block of 64 bytes. */
 static inline nib_i64 block_codes(const nib_args *a) { return a->p.pack_bits == 4 ? 8 : 4; }
+
+/* The bit where column k of a block begins, 4 bits for float x. */
+static inline int nibble_at(int k) { return 16 * (k % 2) + 4 * (k / 2); }
 
 /* What makes w' unsigned. */
 static inline nib_i32 panel_half(const nib_args *a) { return a->p.pack_bits == 4 ? 8 : 128; }
