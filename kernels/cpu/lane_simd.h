@@ -50,6 +50,10 @@ NIB_FN nib_f nib_root(nib_f x) { return v_sqrt(x); }
 NIB_FN nib_n nib_nearest(nib_f x) { return ((vi)(x + 12582912.0f) & 0x007fffff) - 0x00400000; }
 
 NIB_FN nib_n nib_truncated(nib_f x) { return v_truncate(x) & 255; }
+NIB_FN nib_n nib_truncated_to(nib_f x, nib_i32 most)
+{
+    return nib_clamp_n(nib_truncated(x), 0, most);
+}
 
 NIB_FN nib_n nib_half(nib_f x)
 {
