@@ -94,17 +94,20 @@ DEVICE nib_u32 type_nan(nib_i32 type)
     return type == NIB_T_F32 ? 0x7fc00000u : type == NIB_T_F16 ? 0x7e00u : 0x7fc0u;
 }
 
-/* Eight values to nearest even by the hardware, whose NaN is another one than ours. */
+/* A value to nearest even by the hardware, whose NaN is another one than ours. */
+template <int type> DEVICE nib_u32 element_bits(float value)
+{
+    nib_u32 raw = type == NIB_T_F32   ? NIB_F32_BITS(value)
+                  : type == NIB_T_F16 ? __half_as_ushort(__float2half_rn(value))
+                                      : __bfloat16_as_ushort(__float2bfloat16_rn(value));
+    return value == value ? raw : type_nan(type);
+}
+
 template <int type> DEVICE void store_octet(void *p, nib_i64 at, const float value[8])
 {
     nib_u32 w[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        nib_u32 raw = type == NIB_T_F32   ? NIB_F32_BITS(value[i])
-                      : type == NIB_T_F16 ? __half_as_ushort(__float2half_rn(value[i]))
-                                          : __bfloat16_as_ushort(__float2bfloat16_rn(value[i]));
-        w[i] = value[i] == value[i] ? raw : type_nan(type);
-    }
+    for (int i = 0; i < 8; i++) w[i] = element_bits<type>(value[i]);
     uint4 *v = (uint4 *)p + (type == NIB_T_F32 ? 2 * at : at);
     if (type == NIB_T_F32) {
         v[0] = make_uint4(w[0], w[1], w[2], w[3]);
