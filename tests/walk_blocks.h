@@ -22,6 +22,8 @@ static const block_shape block_shapes[] = {
     {1, 16, "exactly a vector of 16 blocks"},
     {1, 17, "one more than a vector of 16 blocks"},
     {7, 5, "vectors that begin anywhere in a row"},
+    {4, 8, "exactly a warp's 32 blocks, across rows"},
+    {3, 11, "one more than a warp's 32 blocks"},
     {2, 33, "many blocks and one"},
     {1, MANY, "many tiles"},
     {0, 3, "no rows"},
