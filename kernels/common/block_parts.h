@@ -96,8 +96,9 @@ NIB_FN void nib_parts_plain(nib_source s, nib_i32 block, nib_parts *p)
     min = max = x[0];
     NIB_UNROLL
     for (nib_i32 i = 1; mins && i < 32; i++) {
-        min = nib_select(nib_less(x[i], min), x[i], min);
-        max = nib_select(nib_less(max, x[i]), x[i], max);
+        min =
+            nib_select(nib_less(x[i], min), x[i], min); /* of two zeros the first, which m shows */
+        max = nib_larger(max, x[i]); /* it meets min alone, and 0 - 0 is 0 whichever they are */
     }
     if (mins) d = nib_ratio(max - min, nib_same((float)limit));
     else if (block == NIB_B_Q8_0) d = nib_ratio(nib_abs(nib_extreme(x, 32)), nib_same(127.0f));

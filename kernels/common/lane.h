@@ -35,6 +35,15 @@ NIB_FN nib_f nib_cut_f(nib_f x, float low, float high) /* x: a number */
     return x < low ? low : x > high ? high : x;
 #endif
 }
+/* The larger of two numbers; of two zeros either. */
+NIB_FN nib_f nib_larger(nib_f a, nib_f b)
+{
+#if defined(__CUDACC__)
+    return fmaxf(a, b);
+#else
+    return a < b ? b : a;
+#endif
+}
 NIB_FN nib_f nib_abs(nib_f x)
 {
 #if defined(__CUDACC__)

@@ -41,6 +41,7 @@ NIB_FN nib_f nib_cut_f(nib_f x, float low, float high)
 {
     return v_min(v_max(x, v_splat(low)), v_splat(high));
 }
+NIB_FN nib_f nib_larger(nib_f a, nib_f b) { return v_max(a, b); }
 NIB_FN nib_f nib_abs(nib_f x) { return (vf)((vi)x & 0x7fffffff); }
 NIB_FN nib_f nib_from_n(nib_n x) { return v_from_int(x); }
 NIB_FN nib_f nib_ratio(nib_f a, nib_f b) { return a / b; }

@@ -253,13 +253,10 @@ template <int n> DEVICE void take_tile(const uint4 *rows, nib_i32 type, float (&
     else take_row<n, NIB_T_BF16>(rows, x);
 }
 
-/* NaN and infinities by policy; whether the lane's block had any, and whether it is all zeros. */
-template <int block, int n>
-DEVICE void admit(float (&x)[n], const nib_args &a, bool *nonfinite, bool *zeros)
+/* NaN and infinities by policy; whether the lane's block had any. */
+template <int block, int n> DEVICE bool admit(float (&x)[n], const nib_args &a)
 {
-    constexpr int lanes = block_type<block>::groups;
     bool odd = false;
-    nib_u32 any = 0;
 #pragma unroll
     for (int i = 0; i < n; i++) odd |= !(fabsf(x[i]) < NIB_BITS_F32(0x7f800000u));
     if (odd) {
@@ -267,10 +264,18 @@ DEVICE void admit(float (&x)[n], const nib_args &a, bool *nonfinite, bool *zeros
         for (int i = 0; i < n; i++)
             if (!nib_is_finite(x[i])) x[i] = nib_substitute(x[i], a.nonfinite, a.x_type);
     }
+    return any_of<block_type<block>::groups>(odd);
+}
+
+/* Whether the lane's block is all zeros; one of a single group is not where its d is something. */
+template <int block, int n> DEVICE bool is_zeros(const float (&x)[n], nib_n d)
+{
+    constexpr int lanes = block_type<block>::groups;
+    nib_u32 any = 0;
+    if (lanes == 1 && (d & 0x7fff)) return false;
 #pragma unroll
     for (int i = 0; i < n; i++) any |= NIB_F32_BITS(x[i]);
-    *nonfinite = any_of<lanes>(odd);
-    *zeros = !any_of<lanes>(any & 0x7fffffffu);
+    return !any_of<lanes>(any & 0x7fffffffu);
 }
 
 template <int block, bool weighted, int n>
@@ -281,8 +286,7 @@ DEVICE void quantize_tile(block_tile<block> &t, const nib_spans &s, const nib_ar
     constexpr int lanes = block_type<block>::groups;
     int j = lane_number() % lanes;
     nib_i64 item = first + lane_number() / lanes;
-    bool nonfinite, zeros, there = item < items;
-    admit<block>(x, a, &nonfinite, &zeros);
+    bool there = item < items, nonfinite = admit<block>(x, a);
     nib_source source = {x, nullptr, weighted, 0.0f};
     if (weighted)
         source.importance = (const float *)s.scales + item % a.scale_cols * f.elements + j * n;
@@ -303,6 +307,7 @@ DEVICE void quantize_tile(block_tile<block> &t, const nib_spans &s, const nib_ar
         for (int k = 0; k < 4; k++) words[i] |= ((nib_u32)code[4 * i + k] & 255u) << (8 * k);
         words[i] = poisoned || none ? 0u : words[i];
     }
+    bool zeros = is_zeros<block>(x, p.d);
     if (f.m_at == NIB_NOWHERE) p.m = 0;
     if (poisoned) p.d = p.m = 0x7e00;
     put_block<block>(t, p, words, !poisoned);

@@ -82,19 +82,35 @@ DEVICE void get_octet(const nib_u16 *bytes, int i, int at, int bits, int run, ni
     octet[1] = get_word(from + 2) >> shift & mask;
 }
 
-/* Codes i..i+7 of a block as the planes have them. */
-template <int block> DEVICE void octet_codes(const nib_u16 *bytes, int i, nib_u32 code[8])
+/* Four numbers in iq4's table as the codes that they stand for, each in a byte: its lower and its
+ * upper eight values are looked up, and bit 3 says which to take. */
+DEVICE nib_u32 iq4_codes(nib_u32 four)
+{
+    nib_u32 table[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (int k = 0; k < 16; k++) table[k / 4] |= (nib_u32)(nib_iq4_value(k) + 128) << (k % 4 * 8);
+    nib_u32 pairs = (four | four >> 4) & 0x00ff00ffu, pick = (pairs | pairs >> 8) & 0x7777u;
+    nib_u32 upper = (four >> 3 & 0x01010101u) * 255u;
+    return (__byte_perm(table[0], table[1], pick) & ~upper) |
+           (__byte_perm(table[2], table[3], pick) & upper);
+}
+
+/* Codes i..i+7 of a block as the planes have them, a byte each. */
+template <int block> DEVICE void octet_codes(const nib_u16 *bytes, int i, nib_u32 code[2])
 {
     constexpr nib_block_form f = block_type<block>::form();
-    nib_u32 low[2], high[2] = {0, 0};
-    get_octet(bytes, i, f.low_at, f.low_bits, f.low_run, low);
+    nib_u32 high[2] = {0, 0};
+    get_octet(bytes, i, f.low_at, f.low_bits, f.low_run, code);
     if (f.high_bits) get_octet(bytes, i, f.high_at, f.high_bits, f.high_run, high);
 #pragma unroll
-    for (int k = 0; k < 8; k++) {
-        nib_u32 both = low[k / 4] | high[k / 4] << f.low_bits;
-        code[k] = nib_plane_code(f, (nib_i32)(both >> (k % 4 * 8) & 255u));
+    for (int k = 0; k < 2; k++) {
+        code[k] |= high[k] << f.low_bits;
+        if (f.codes == NIB_CODES_IQ4) code[k] = iq4_codes(code[k]);
+        if (f.codes == NIB_CODES_FLIP) code[k] ^= 0x80808080u;
     }
 }
+
+DEVICE nib_u32 code_of(const nib_u32 code[2], int k) { return code[k / 4] >> (k % 4 * 8) & 255u; }
 
 template <int type>
 DEVICE void store_elements(void *y, nib_i64 octet, const float value[8], bool aligned)
@@ -115,12 +131,12 @@ DEVICE void decode_octet(const nib_u16 *bytes, const nib_spans &s, const nib_arg
     typedef block_type<block> type;
     constexpr bool mins = type::form().m_at != NIB_NOWHERE;
     constexpr int zero = mins ? 0 : 1 << (type::bits - 1);
-    nib_u32 code[8];
+    nib_u32 code[2];
     float value[8];
     octet_codes<block>(bytes, i * 8 % type::elements, code);
 #pragma unroll
     for (int k = 0; k < 8; k++) {
-        value[k] = (float)((nib_i32)code[k] - zero) * scale;
+        value[k] = (float)((nib_i32)code_of(code, k) - zero) * scale;
         if (mins) value[k] = value[k] + min;
     }
     nib_i64 at = first * (type::elements / 8) + i;
@@ -134,9 +150,11 @@ DEVICE void decode_octet(const nib_u16 *bytes, const nib_spans &s, const nib_arg
 template <int block> DEVICE void unpack_octet(const nib_u16 *bytes, nib_u16 *codes, int i)
 {
     typedef block_type<block> type;
-    nib_u32 code[8];
+    nib_u32 code[2];
+    nib_u64 packed = 0;
     octet_codes<block>(bytes, i * 8 % type::elements, code);
-    nib_u64 packed = pack_octet(code, type::bits);
+#pragma unroll
+    for (int k = 0; k < 8; k++) packed |= (nib_u64)code_of(code, k) << (k * type::bits);
 #pragma unroll
     for (int k = 0; k < type::bits / 2; k++)
         if (type::bits % 2 == 0) codes[i * (type::bits / 2) + k] = (nib_u16)(packed >> (16 * k));
