@@ -1,14 +1,20 @@
 /* blocks_32.cu - elements to ggml's blocks of 32 (docs/schemes/legacy_blocks.md), a block a lane.
  *
- * Bound: memory without an importance (16 to 19 instructions a weight, of F16; an H200 at 90 % of
- * its bandwidth leaves 17 for q4_0 and 21 for q8_0); the searches' arithmetic with one, and for
- * iq4_nl. On sm_90a, without spills or local memory (ptxas):
+ * Bound: memory without an importance; the searches' arithmetic with one, and for iq4_nl. Reading
+ * F16 at 90 % of an H200's bandwidth leaves time for 17 instructions a weight of q4_0, 21 of q8_0.
+ * On sm_90a by nvcc 13.0, without spills or local memory (bench/predicted.py says how counted):
  *
- *                              registers     shared bytes a block     warps a unit
- *   q4_0 to q8_0               72            18816 to 20864           28
- *   weighted q4_0 to q5_1      133 to 144    18816 to 19584           12
- *   iq4_nl                     151           18816                    12
- *   block_sums                 38            16896                    48 */
+ *                     registers    shared bytes     warps    instructions
+ *                                  of 4 warps       a unit   a weight
+ *   q4_0, q5_0         77,  75     18816, 19328     24       13.5, 14.9
+ *   q4_1, q5_1         80,  80     19072, 19584     24       16.1, 17.4
+ *   q8_0               80          20864            24       16.3
+ *   weighted q4_0     131          18816            12       263
+ *   weighted q5_0     131          19328            12       264
+ *   weighted q4_1     139          19072            12       832
+ *   weighted q5_1     136          19584            12       833
+ *   iq4_nl            148          18816            12       1013; 1034 with an importance
+ *   block_sums         38          16896            48 */
 #include "block_quantize.cuh"
 
 /* With an importance, before the blocks: the mean square of each row, into the first four bytes of
