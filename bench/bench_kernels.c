@@ -28,11 +28,13 @@ static const unsigned op_writes[OPS] = {[QUANTIZE] = 1u << CODES | 1u << SCALES,
                                         [RANGES] = 1u << OUT,
                                         [ERRORS] = 1u << OUT};
 
-/* A scheme's code space and its tensors, one after the other in each span. */
+/* A scheme's code space, or a type of ggml's blocks, which are CODES alone; and its tensors, one
+ * after the other in each span. */
 typedef struct subject {
     const char *name;
     int bits;
     int64_t group;
+    nib_block block; /* or NIB_BLOCK_NONE */
     nib_mem mem[ROLES];
 } subject;
 
@@ -59,9 +61,11 @@ static struct {
            .repeats = 1,
            .cols = 4096};
 
-static subject subjects[] = {{"int8 per channel", 8, 0, {{0}}}, {"int4 g128", 4, 128, {{0}}}};
-enum { SUBJECTS = sizeof subjects / sizeof subjects[0], ARMS = 2 + SUBJECTS * (OPS - QUANTIZE) };
-static arm arms[ARMS];
+enum { MOST_SUBJECTS = 16, MOST_ARMS = 2 + MOST_SUBJECTS * (OPS - QUANTIZE) };
+static subject subjects[MOST_SUBJECTS] = {{"int8 per channel", 8, 0, NIB_BLOCK_NONE, {{0}}},
+                                          {"int4 g128", 4, 128, NIB_BLOCK_NONE, {{0}}}};
+static arm arms[MOST_ARMS];
+static int subject_count = 2, arm_count;
 
 static void must(nib_status status, const char *what)
 {
@@ -104,6 +108,9 @@ static nib_quant quant_of(const subject *s, int64_t rows)
 static size_t row_bytes(const subject *s, op what, role r)
 {
     int64_t groups = s->group ? bench.cols / s->group : 1;
+    const nib_block_type *type = s->block ? nib_block_get(s->block) : NULL;
+    if (type && r != X && r != Y)
+        return r == CODES ? (size_t)(bench.cols / type->elements * type->bytes) : 0;
     switch (r) {
     case X:
     case Y: return (size_t)bench.cols * (size_t)nib_dtype_bits(bench.type) / 8;
@@ -120,6 +127,12 @@ static nib_status run(nib_stream *stream, const subject *s, op what, int64_t row
                       const nib_mem mem[ROLES])
 {
     const nib_mem planes[NIB_PLANES] = {mem[CODES], mem[SCALES], {0}}, none = {0};
+    if (s->block && what == QUANTIZE)
+        return nib_quantize_blocks(stream, s->block, rows, bench.cols, bench.type, mem[X], none,
+                                   NIB_NONFINITE_ERROR, mem[CODES], none);
+    if (s->block)
+        return nib_dequantize_blocks(stream, s->block, rows, bench.cols, mem[CODES], bench.type,
+                                     mem[Y]);
     nib_quant q = quant_of(s, rows);
     switch (what) {
     case QUANTIZE:
@@ -176,11 +189,12 @@ static double run_arm(const arm *a)
 /* Whether SAMPLE rows of the last tensor, from `first`, are what ref makes of the same inputs. */
 static int agrees(const arm *a, int64_t first)
 {
-    nib_mem mem[ROLES], own[ROLES];
-    unsigned char *got[ROLES];
+    nib_mem mem[ROLES], own[ROLES] = {{NULL, 0, 0}};
+    unsigned char *got[ROLES] = {NULL};
     int equal = 1;
     rows_of(a, (int64_t)(bench.tensors - 1) * ROWS + first, SAMPLE, mem);
     for (int r = 0; r < ROLES; r++) {
+        if (!((op_reads[a->op] | op_writes[a->op]) >> r & 1)) continue;
         got[r] = allocate(mem[r].bytes);
         own[r] = nib_wrap(allocate(mem[r].bytes), mem[r].bytes);
         must(nib_download(bench.stream, got[r], mem[r], mem[r].bytes), "download");
@@ -242,13 +256,14 @@ static void set_up(void)
     bench.host_x = allocate(total);
     bench.host_y = allocate(total);
     fill_source(tensor_bytes);
-    for (int s = 0; s < SUBJECTS; s++)
+    for (int s = 0; s < subject_count; s++)
         for (int r = 0; r < ROLES; r++) {
             size_t ranges = row_bytes(&subjects[s], RANGES, (role)r);
             size_t errors = row_bytes(&subjects[s], ERRORS, (role)r);
             size_t bytes = ROWS * (ranges > errors ? ranges : errors);
             if (r != OUT) bytes *= (size_t)bench.tensors;
             nib_mem *mem = &subjects[s].mem[r];
+            if (!bytes) continue;
             if (s && (r == X || r == Y)) *mem = subjects[0].mem[r];
             else if (nib_host_memory(bench.ctx) && r == X) *mem = nib_wrap(bench.host_x, bytes);
             else if (nib_host_memory(bench.ctx) && r == Y) *mem = nib_wrap(bench.host_y, bytes);
@@ -256,12 +271,11 @@ static void set_up(void)
             if (!s && r == X && !nib_host_memory(bench.ctx))
                 must(nib_upload(bench.stream, *mem, bench.host_x, bytes), "upload");
         }
-    int n = 0;
-    arms[n++] = (arm){.op = MEMCPY, .bytes = 2 * total};
-    arms[n++] = (arm){.op = STREAM_COPY, .bytes = 2 * total};
-    for (int o = QUANTIZE; o < OPS; o++)
-        for (int s = 0; s < SUBJECTS; s++) {
-            arm *a = &arms[n++];
+    arms[arm_count++] = (arm){.op = MEMCPY, .bytes = 2 * total};
+    arms[arm_count++] = (arm){.op = STREAM_COPY, .bytes = 2 * total};
+    for (int o = QUANTIZE; o < (subjects[0].block ? RANGES : OPS); o++)
+        for (int s = 0; s < subject_count; s++) {
+            arm *a = &arms[arm_count++];
             a->op = (op)o;
             a->on = &subjects[s];
             for (int r = 0; r < ROLES; r++)
@@ -298,7 +312,7 @@ static void print_results(void)
            nib_dtype_name(bench.type), bench.tensors, ROWS, (long long)bench.cols, bench.rounds);
     printf("| operation | on | GB/s, median | lowest..highest | %% of the best copy |\n");
     printf("|---|---|---:|---:|---:|\n");
-    for (int i = 0; i < ARMS; i++) {
+    for (int i = 0; i < arm_count; i++) {
         const char *on = arms[i].on                   ? arms[i].on->name
                          : nib_host_memory(bench.ctx) ? "plain bytes"
                                                       : "f32 to f32 on the device";
@@ -332,13 +346,23 @@ static int number(const char *text, int low, int high)
     exit(2);
 }
 
+/* ggml's block types instead of planes. */
+static void take_blocks(void)
+{
+    subject_count = 0;
+    for (size_t i = 0; i < nib_block_count() && i < MOST_SUBJECTS; i++) {
+        const nib_block_type *type = nib_block_at(i);
+        subjects[subject_count++] = (subject){.name = type->name, .block = type->block};
+    }
+}
+
 static void read_options(int argc, char **argv)
 {
-    static const struct option options[] = {{"device", 1, NULL, 'd'},  {"type", 1, NULL, 't'},
-                                            {"threads", 1, NULL, 'n'}, {"rounds", 1, NULL, 'r'},
-                                            {"tensors", 1, NULL, 'w'}, {"revision", 1, NULL, 'v'},
-                                            {"json", 1, NULL, 'j'},    {"cols", 1, NULL, 'c'},
-                                            {"repeats", 1, NULL, 'p'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"device", 1, NULL, 'd'}, {"type", 1, NULL, 't'},    {"threads", 1, NULL, 'n'},
+        {"rounds", 1, NULL, 'r'}, {"tensors", 1, NULL, 'w'}, {"revision", 1, NULL, 'v'},
+        {"json", 1, NULL, 'j'},   {"cols", 1, NULL, 'c'},    {"repeats", 1, NULL, 'p'},
+        {"blocks", 0, NULL, 'b'}, {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'd') bench.device = optarg;
         else if (c == 't') bench.type = nib_dtype_find(optarg, strlen(optarg));
@@ -347,12 +371,13 @@ static void read_options(int argc, char **argv)
         else if (c == 'w') bench.tensors = number(optarg, 1, 4096);
         else if (c == 'c') bench.cols = number(optarg, 128, 1 << 20) / 128 * 128;
         else if (c == 'p') bench.repeats = number(optarg, 1, 1000);
+        else if (c == 'b') take_blocks();
         else if (c == 'v') bench.revision = optarg;
         else if (c == 'j') bench.json = optarg;
         else {
             fprintf(stderr, "usage: bench_kernels [--device D] [--type F32|F16|BF16] [--threads N] "
                             "[--rounds N] [--repeats N] [--tensors N] [--cols N, a multiple of "
-                            "128] [--revision TEXT] "
+                            "128; of 256 with --blocks] [--blocks] [--revision TEXT] "
                             "[--json FILE]\n");
             exit(2);
         }
@@ -363,13 +388,14 @@ int main(int argc, char **argv)
 {
     read_options(argc, argv);
     set_up();
-    for (int i = 0; i < ARMS; i++) check(&arms[i]);
+    for (int i = 0; i < arm_count; i++) check(&arms[i]);
     for (int round = 0; round < bench.rounds; round++) {
-        for (int i = 0; i < ARMS; i++)
+        for (int i = 0; i < arm_count; i++)
             arms[i].gbps[round] = (double)arms[i].bytes / run_arm(&arms[i]) * 1e-9;
         double copy =
             arms[0].gbps[round] > arms[1].gbps[round] ? arms[0].gbps[round] : arms[1].gbps[round];
-        for (int i = 0; i < ARMS; i++) arms[i].percent[round] = 100.0 * arms[i].gbps[round] / copy;
+        for (int i = 0; i < arm_count; i++)
+            arms[i].percent[round] = 100.0 * arms[i].gbps[round] / copy;
     }
     print_results();
     return 0;

@@ -130,8 +130,8 @@ sanitize() { # TOOL
     [ $status -ne 9 ] && ! grep -q 'bytes differ' <<<"$found"
 }
 
-bench() { # TYPE COLS TENSORS
-    "$build/bench_kernels" --device "$device" --type "$1" --cols "$2" --tensors "$3" --rounds 9 --repeats 8 \
+bench() { # TYPE COLS TENSORS [--blocks]
+    "$build/bench_kernels" --device "$device" --type "$1" --cols "$2" --tensors "$3" --rounds 9 --repeats 8 ${4:-} \
         --revision "$(git log -1 --format=%h 2>/dev/null)" --json "$out/kernels.jsonl"
 }
 
@@ -184,6 +184,7 @@ if [ $dry -eq 1 ] || [ -x "$build/test_kernels" ]; then
     for type in BF16 F16 F32; do part "bench-$type" 45 bench $type 4096 6; done
     part bench-row4 45 bench BF16 8192 3
     part bench-row8 45 bench BF16 14336 3
+    part bench-blocks 60 bench F16 4096 6 --blocks
     for tool in memcheck racecheck initcheck synccheck; do part $tool 60 sanitize $tool; done
     part opencl 90 walk opencl:0 4
 fi

@@ -8,6 +8,12 @@ A prediction is bytes moved, one read and one write of each, at 90 % of an H200'
 (fewer columns and more rows for rows that take less); occupancy is what registers allow of an sm_90's 64 warps. Measured
 is bench_kernels' median rate on the same bytes. Scales are two bytes.
 
+Of ggml's blocks, from and to F16: at that rate, or at 80 % of an H200's instructions (132 units of four warps a clock,
+1.755 GHz) where that takes longer. Instructions an element were counted in nvcc 13.0's SASS for sm_90a, with the branches
+of a rare case compiled away (x not aligned or not finite, sums too large for the short way to round, a step of 0): steps of
+a search, times how many there are (passes: at most), and what is done once a group. Integers, comparisons and selections
+go at half the rate: where they take longer so, twice their number counts. Rows "weighted" are with an importance.
+
 Of a matmul: 8192 x 8192, m rows of x, int4 in groups of 128 or int8 with one scale a row. W is read at that rate, with 2.5 us
 more for start and tail, or tensor cores are the limit where that takes longer: 400 TFLOPS (f16, bf16) and 600 TOPS (int8
 with scales in the loop) are what the best mma.sync kernels published for an H200 reach, 850 TOPS is hoped for of exact128.
@@ -65,8 +71,46 @@ def make_matmul(registers):
                           "occupancy_percent": round(blocks * threads / 32 / 64 * 100), "microseconds": round(us, 1)}))
 
 
+# elements and bytes of a block, instructions a weight of quantize, without and with an importance, of dequantize and unpack
+BLOCKS = {
+    "q4_0": (32, 18, 13.5, 263, 11.0, 10.6), "q4_1": (32, 20, 16.1, 832, 12.2, 13.9), "q5_0": (32, 22, 14.9, 264, 12.3, 13.6),
+    "q5_1": (32, 24, 17.4, 833, 13.3, 16.6), "q8_0": (32, 34, 16.3, None, 11.0, 10.6), "iq4_nl": (32, 18, 1013, 1034, 14.3, 14.8),
+    "q2_K": (256, 84, 441, 1418, 17.6, 25.0), "q3_K": (256, 110, 309, 688, 16.6, 20.1), "q4_K": (256, 144, 534, 983, 12.8, 15.1),
+    "q5_K": (256, 176, 427, 984, 13.9, 17.8), "q6_K": (256, 210, 344, 329, 17.4, 20.5), "iq4_xs": (256, 136, 1020, 1047, 14.1, 14.7),
+}
+ISSUE = 132 * 4 * 32 * 1.755e9 * 0.8
+BITS = {"q2_K": 2, "q3_K": 3, "q4_0": 4, "q4_1": 4, "q4_K": 4, "q5_0": 5, "q5_1": 5, "q5_K": 5, "q6_K": 6}
+
+
+def block_rows():
+    """(row, entry, bytes an element, instructions an element)"""
+    for name, (elements, size, plain, weighted, back, planes) in BLOCKS.items():
+        stored, of_32 = size / elements, elements == 32 and name != "iq4_nl"
+        planar = BITS.get(name, 8) / 8 + (2 / 32 if elements == 32 else 4 / (16 if name in ("q2_K", "q3_K", "q6_K") else 32))
+        upper = name.upper()[:-2] + "_K" if name.endswith("_K") else name.upper()
+        yield f"cuda.quantize_blocks.{name}", f"quantize_blocks_{name}", 2 + stored, plain
+        if weighted and of_32:
+            yield f"cuda.quantize_blocks.weighted_{name}", f"quantize_blocks_weighted_{name}", 4 + stored, weighted
+        elif weighted:
+            yield f"cuda.quantize_blocks.{name} weighted", f"quantize_blocks_{name}", 2 + stored, weighted
+        yield f"cuda.dequantize_blocks.{name}", f"dequantize_blocks_{upper}", 2 + stored, back
+        yield f"cuda.unpack_blocks.{name}", f"unpack_blocks_{upper}", planar + stored, planes
+
+
+def make_blocks(kernels):
+    for row, entry, per_element, instructions in block_rows():
+        count, shared = kernels[entry]
+        blocks = min(16, 65536 // (-(-count // 8) * 8 * 128), 227 * 1024 // (shared + 1024))
+        us = ELEMENTS * max(per_element / BANDWIDTH, instructions / ISSUE) * 1e6
+        print(json.dumps({"row": row, "rows": 4096, "cols": 14336, "bytes_per_element": round(per_element, 4),
+                          "instructions_per_element": instructions, "registers": count, "shared_bytes": shared,
+                          "occupancy_percent": round(blocks * 4 / 64 * 100), "microseconds": round(us, 1)}))
+
+
 def make():
-    registers = dict(re.findall(r"'nib_cuda_(\w+)'[^U]*?: +(\d+) registers", sys.stdin.read()))
+    text = sys.stdin.read()
+    registers = dict(re.findall(r"'nib_cuda_(\w+)'[^:]*?: +(\d+) registers", text))
+    shared = dict(re.findall(r"'nib_cuda_(\w+)'[^:]*?: +\d+ registers.*?(\d+) bytes smem", text))
     for row, entry, t, cols, extra in rows():
         count = int(registers[entry])
         blocks = min(8, 65536 // (-(-count // 8) * 8 * 256))
@@ -75,11 +119,14 @@ def make():
                           "registers": count, "occupancy_percent": round(blocks * 8 / 64 * 100),
                           "microseconds": round(ELEMENTS // cols * cols * per_element / BANDWIDTH * 1e6, 1)}))
     make_matmul(registers)
+    make_blocks({entry: (int(count), int(shared.get(entry, 0))) for entry, count in registers.items()})
 
 
 def row_of(m):
     """The row that bench_kernels' arm ran, by the conditions of cuda_kernels.def."""
     four, t = m["on"] == "int4 g128", m["type"]
+    if m["on"] in BLOCKS:
+        return f"cuda.{m['operation']}_blocks.{m['on']}"
     if m["operation"] == "dequantize":
         return f"cuda.dequantize.octets.{t}_{4 if four else 8}"
     if m["operation"] == "ranges":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # cuda_binary.sh - what nvcc makes of kernels/cuda, without a GPU: every row of cuda_kernels.def has its entry point, no kernel
-# spills registers, and the PTX holds no approximate, flushing or contracted arithmetic (docs/numerics.md section 2).
+# spills registers or has local memory, and the PTX holds no approximate, flushing or contracted arithmetic (docs/numerics.md section 2).
 # Prints registers and shared memory of each kernel on sm_90. Skips (77) without nvcc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +27,7 @@ for source in kernels/cuda/*.cu; do
     [ "$stem" = quantize ] || codes=0
     [ "${stem#matmul_}" != "$stem" ] || check "$stem: $fused fused operations, expected $((2 * codes))" test "$fused" -eq $((2 * codes))
     check "$stem: a kernel spills registers" bash -c "! grep -E '[1-9][0-9]* bytes spill' '$work/$stem.txt'"
+    check "$stem: a kernel has local memory" bash -c "! grep -E '[1-9][0-9]* bytes stack' '$work/$stem.txt'"
     grep -oE "Compiling entry function '[^']*'|Used [0-9]+ registers.*" "$work/$stem.txt" |
         sed "s/Compiling entry function//; s/Used/: /" | paste -sd ' \n'
 done

@@ -27,6 +27,7 @@ typedef struct walk_case {
     size_t bytes[NIB_SPANS];
     unsigned written; /* bit per role */
     int with_report;
+    int aligned; /* spans begin at multiples of PAD, not of their elements alone */
     const char *shape, *values;
 } walk_case;
 
@@ -97,7 +98,8 @@ static nib_status run_case(const walk_case *c, nib_stream *stream, const nib_ker
     nib_mem m[NIB_SPANS] = {{0}};
     for (int i = 0; i < NIB_SPANS; i++) {
         if (!c->bytes[i]) continue;
-        size_t align = forced && (forced->conditions & NIB_IF_ALIGN16) ? PAD : role_align(c, i);
+        int aligned = c->aligned || (forced && (forced->conditions & NIB_IF_ALIGN16));
+        size_t align = aligned ? PAD : role_align(c, i);
         spans[i] = span_make(stream, c->bytes[i], c->data[i], poison, align);
         m[i] = spans[i].mem;
     }

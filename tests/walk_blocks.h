@@ -4,9 +4,12 @@
 #define NIB_WALK_BLOCKS_H
 
 typedef struct block_shape {
-    int64_t rows, blocks; /* of a row */
+    int64_t rows, blocks; /* of a row; MANY: of so many elements that each warp of one CUDA
+                             multiprocessor takes several tiles of them */
     const char *why;
 } block_shape;
+
+enum { MANY = -1, MANY_ELEMENTS = 67000 };
 
 static const block_shape block_shapes[] = {
     {1, 1, "one block"},
@@ -19,7 +22,10 @@ static const block_shape block_shapes[] = {
     {1, 16, "exactly a vector of 16 blocks"},
     {1, 17, "one more than a vector of 16 blocks"},
     {7, 5, "vectors that begin anywhere in a row"},
+    {4, 8, "exactly a warp's 32 blocks, across rows"},
+    {3, 11, "one more than a warp's 32 blocks"},
     {2, 33, "many blocks and one"},
+    {1, MANY, "many tiles"},
     {0, 3, "no rows"},
     {3, 0, "no columns"},
 };
@@ -46,6 +52,7 @@ static void walk_block_decoding(const walk_case *q, const unsigned char *blocks)
     d.bytes[NIB_X] = q->bytes[NIB_OUT];
     d.op = NIB_OP_DEQUANTIZE_BLOCKS;
     d.y_type = pick_type();
+    d.aligned = (int)(check_random(&walk.random) % 2);
     d.bytes[NIB_Y] = (size_t)(g->rows * g->cols) * (size_t)nib_dtype_bits(d.y_type) / 8;
     d.written = NIB_BIT(NIB_Y);
     walk_one(&d, out);
@@ -64,12 +71,18 @@ static void walk_block_decoding(const walk_case *q, const unsigned char *blocks)
     drop(out);
 }
 
+static int64_t columns_of(const nib_block_type *type, const block_shape *shape)
+{
+    int64_t blocks = shape->blocks == MANY ? MANY_ELEMENTS / type->elements : shape->blocks;
+    return blocks * type->elements;
+}
+
 static void walk_block(const nib_block_type *type, const block_shape *shape,
                        const case_values *values, nib_dtype x_type, nib_nonfinite nonfinite,
                        int importance)
 {
     nib_report empty = NIB_REPORT_EMPTY;
-    int64_t cols = shape->blocks * type->elements, count = shape->rows * cols;
+    int64_t cols = columns_of(type, shape), count = shape->rows * cols;
     void *x = make_values(values, x_type, count, cols ? cols : 1);
     float *weights = malloc((size_t)cols * sizeof(float) + 1);
     for (int64_t i = 0; i < cols; i++) weights[i] = importance_at(importance);
@@ -78,6 +91,7 @@ static void walk_block(const nib_block_type *type, const block_shape *shape,
                    .x_type = x_type,
                    .y_type = NIB_F32,
                    .nonfinite = nonfinite,
+                   .aligned = (int)(check_random(&walk.random) % 2),
                    .shape = shape->why,
                    .values = values->name};
     q.quant.grid = (nib_grid){shape->rows, cols, shape->rows, cols};
@@ -115,7 +129,8 @@ static void walk_blocks(void)
                 const nib_block_type *type = nib_block_at(b);
                 const block_shape *shape = &block_shapes[s];
                 if (importance && type->block == NIB_BLOCK_Q8_0) continue;
-                if (shape->rows * shape->blocks * type->elements > walk.elements) continue;
+                if (shape->blocks == MANY && importance > 1) continue;
+                if (shape->rows * columns_of(type, shape) > walk.elements) continue;
                 if (index++ % walk.parts != walk.part) continue;
                 uint64_t seed = walk.random;
                 walk.random = seed ^ (uint64_t)index * UINT64_C(0xbf58476d1ce4e5b9);

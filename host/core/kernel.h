@@ -86,7 +86,7 @@ typedef struct nib_launch {
     nib_host_kernel *host; /* cpu, ref */
     const char *entry;     /* opencl, cuda: the entry point's name */
     const char *module;    /* opencl, cuda: the source file's stem */
-    int32_t lanes;   /* threads that share one item. cuda: 1, 32 (a warp), 256 (a block); opencl:
+    int32_t lanes;   /* threads that share one item. cuda: 1 to 32 (a warp), or a block; opencl:
                       1, or 0: a work-group, whose size stands in the source */
     int32_t threads; /* cuda: of a block; 0 = 256 */
     int32_t shared_bytes; /* cuda: dynamic shared memory of a block */

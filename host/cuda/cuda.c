@@ -56,8 +56,8 @@ static int32_t split_tiles(const nib_args *a, int64_t tiles, int32_t units)
 }
 
 static const nib_kernel kernels[] = {
-#define NIB_KERNEL_OF(types, OP, row, code_bits, x, y, needs, widest, stem, item1, lanes1, entry1, \
-                      item2, lanes2, entry2)                                                       \
+#define NIB_KERNEL_OF(types, threads_, OP, row, code_bits, x, y, needs, widest, stem, item1,       \
+                      lanes1, entry1, item2, lanes2, entry2)                                       \
     {.name = row,                                                                                  \
      .op = NIB_OP_##OP,                                                                            \
      .bits = code_bits,                                                                            \
@@ -68,9 +68,9 @@ static const nib_kernel kernels[] = {
      .conditions = needs,                                                                          \
      .max_cols = widest,                                                                           \
      .blocks = types,                                                                              \
-     .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1, 0, 0},                              \
-                {NIB_ITEM_##item2, NULL, entry2, stem, lanes2, 0, 0}}},
-#define NIB_KERNEL2(...) NIB_KERNEL_OF(0, __VA_ARGS__)
+     .launch = {{NIB_ITEM_##item1, NULL, entry1, stem, lanes1, threads_, 0},                       \
+                {NIB_ITEM_##item2, NULL, entry2, stem, lanes2, threads_, 0}}},
+#define NIB_KERNEL2(...) NIB_KERNEL_OF(0, 0, __VA_ARGS__)
 #define NIB_KERNEL(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry)         \
     NIB_KERNEL2(OP, name, bits, x, y, conditions, max_cols, module, item, lanes, entry, NONE, 0,   \
                 NULL)

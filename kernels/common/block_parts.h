@@ -74,6 +74,7 @@ NIB_FN void nib_load_group(nib_source s, nib_i32 block, nib_i32 j, nib_f mean, n
 NIB_FN nib_f nib_total(const nib_f *w, nib_i32 n)
 {
     nib_f sum = nib_same(0.0f);
+    NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) sum = sum + w[i];
     return sum;
 }
@@ -95,12 +96,13 @@ NIB_FN void nib_parts_plain(nib_source s, nib_i32 block, nib_parts *p)
     min = max = x[0];
     NIB_UNROLL
     for (nib_i32 i = 1; mins && i < 32; i++) {
-        min = nib_select(nib_less(x[i], min), x[i], min);
-        max = nib_select(nib_less(max, x[i]), x[i], max);
+        min =
+            nib_select(nib_less(x[i], min), x[i], min); /* of two zeros the first, which m shows */
+        max = nib_larger(max, x[i]); /* it meets min alone, and 0 - 0 is 0 whichever they are */
     }
     if (mins) d = nib_ratio(max - min, nib_same((float)limit));
     else if (block == NIB_B_Q8_0) d = nib_ratio(nib_abs(nib_extreme(x, 32)), nib_same(127.0f));
-    else d = nib_ratio(nib_extreme(x, 32), nib_same(-(float)limit));
+    else d = nib_extreme(x, 32) * nib_same(-1.0f / (float)limit); /* a power of two */
     p->d = nib_half(d);
     p->m = nib_half(min);
     p->step[0] = nib_inverse_or_0(d);
@@ -128,88 +130,29 @@ NIB_FN void nib_parts_weighted(nib_source s, nib_i32 block, nib_parts *p)
     p->m = nib_half(-p->found[0].min);
 }
 
-/* ---- iq4: one group of 32, or eight ---- */
+/* ---- a group of a superblock: on a GPU a lane has one, elsewhere they follow one another ---- */
 
-NIB_FN void nib_parts_iq4(nib_source s, nib_i32 block, nib_parts *p)
+/* From the sum of squares of the block to what nib_load_group adds to each weight's square. */
+NIB_FN nib_f nib_mean_of(nib_i32 block, nib_f squares)
 {
-    nib_i32 groups = nib_groups_of(block);
-    nib_f zero = nib_same(0.0f), scale[8], largest = zero, mean = zero;
-    if (s.weighted) mean = nib_squares(s, 0, 32 * groups) * (2.0f / (float)(32 * groups));
-    for (nib_i32 j = 0; j < groups; j++) {
-        nib_f x[32], w[32];
-        nib_load_group(s, block, j, mean, x, w);
-        scale[j] = nib_search_iq4(x, w);
-        nib_m above = nib_less(nib_abs(largest), nib_abs(scale[j]));
-        largest = nib_select(above, scale[j], largest);
-    }
-    nib_f d = groups == 1 ? scale[0] : nib_ratio(-largest, nib_same(32.0f));
-    nib_f inverse = nib_inverse_or_0(d);
-    p->d = nib_half(d);
-    for (nib_i32 j = 0; j < groups; j++) {
-        nib_n l = nib_clamp_n(nib_nearest(inverse * scale[j]), -32, 31);
-        p->sub[j] = l + 32;
-        p->step[j] = groups == 1 ? inverse : nib_inverse_or_0(d * nib_from_n(l));
-    }
+    if (block == NIB_B_IQ4_NL) return squares * (2.0f / 32.0f);
+    if (block == NIB_B_IQ4_XS) return squares * (2.0f / 256.0f);
+    return squares * (block == NIB_B_Q2_K ? 1.0f : 2.0f) * (1.0f / 256.0f);
 }
 
-/* ---- 256 elements with mins ---- */
-
-/* Factors 0..limit of the largest scale, without an importance; returns the f16 of their unit. */
-NIB_FN nib_n nib_factors(const nib_f *scale, nib_i32 groups, nib_i32 limit, nib_n *sub)
+/* What the search of the type finds; of iq4 the scale alone. q3_K without an importance has another:
+ * nib_improved_groups. */
+NIB_FN nib_found nib_search_group(nib_i32 block, nib_i32 weighted, const nib_f *x, const nib_f *w)
 {
-    nib_f zero = nib_same(0.0f), max = zero;
-    for (nib_i32 j = 0; j < groups; j++) max = nib_select(nib_less(max, scale[j]), scale[j], max);
-    nib_m some = nib_less(zero, max);
-    nib_f inverse = nib_select(some, nib_ratio(nib_same((float)limit), max), zero);
-    for (nib_i32 j = 0; j < groups; j++) {
-        sub[j] = nib_nearest(inverse * scale[j]) & 255;
-        if (limit == 63) sub[j] = nib_clamp_n(sub[j], 0, 63);
-    }
-    return nib_half(nib_select(some, nib_ratio(max, nib_same((float)limit)), zero));
+    nib_i32 n = nib_group_of(block), limit = nib_limit_of(block);
+    if (block == NIB_B_Q2_K || block == NIB_B_Q4_K || block == NIB_B_Q5_K)
+        return nib_search_min(x, w, n, limit, nib_steps_of(block, weighted));
+    if (block == NIB_B_Q3_K || block == NIB_B_Q6_K) return nib_search_signed(x, w, n, limit, 1);
+    nib_found f;
+    f.scale = nib_search_iq4(x, w);
+    f.min = f.inverse = f.from = f.bias = nib_same(0.0f);
+    return f;
 }
-
-NIB_FN nib_n nib_weighted_factors(const nib_f *scale, const nib_f *total, nib_i32 groups,
-                                  nib_i32 limit, nib_n *sub)
-{
-    nib_f code[16];
-    nib_f unit = nib_search_positive(scale, total, groups, limit, code);
-    for (nib_i32 j = 0; j < groups; j++) sub[j] = nib_nearest(code[j]);
-    return nib_half(unit);
-}
-
-NIB_FN void nib_parts_mins(nib_source s, nib_i32 block, nib_parts *p)
-{
-    nib_i32 n = nib_group_of(block), groups = 256 / n, limit = block == NIB_B_Q2_K ? 15 : 63;
-    nib_f scale[16], min[16], total[16], mean = nib_same(0.0f);
-    if (s.weighted)
-        mean = nib_squares(s, 0, 256) * (block == NIB_B_Q2_K ? 1.0f : 2.0f) * (1.0f / 256.0f);
-    for (nib_i32 j = 0; j < groups; j++) {
-        nib_f x[32], w[32];
-        nib_load_group(s, block, j, mean, x, w);
-        total[j] = nib_total(w, n);
-        p->found[j] = nib_search_min(x, w, n, nib_limit_of(block), nib_steps_of(block, s.weighted));
-        scale[j] = p->found[j].scale;
-        min[j] = p->found[j].min;
-    }
-    if (s.weighted) {
-        p->d = nib_weighted_factors(scale, total, groups, limit, p->sub);
-        p->m = nib_weighted_factors(min, total, groups, limit, p->sub_min);
-    } else {
-        p->d = nib_factors(scale, groups, limit, p->sub);
-        p->m = nib_factors(min, groups, limit, p->sub_min);
-    }
-    for (nib_i32 j = 0; j < groups; j++) {
-        if (block == NIB_B_Q2_K) { /* one byte, into which both go unmasked */
-            nib_n byte = (p->sub[j] | p->sub_min[j] << 4) & 255;
-            p->sub[j] = byte & 15;
-            p->sub_min[j] = byte >> 4;
-        }
-        p->step[j] = nib_from_half(p->d) * nib_from_n(p->sub[j]);
-        p->low[j] = nib_from_half(p->m) * nib_from_n(p->sub_min[j]);
-    }
-}
-
-/* ---- 256 elements without mins ---- */
 
 /* Codes and scales of NIB_TOGETHER groups from j on, without an importance. */
 NIB_FN void nib_improved_groups(nib_source s, nib_i32 j, nib_f *code, nib_f *scale)
@@ -220,61 +163,162 @@ NIB_FN void nib_improved_groups(nib_source s, nib_i32 j, nib_f *code, nib_f *sca
     nib_search_improved(x, 16, 4, code, scale);
 }
 
-NIB_FN void nib_parts_q3(nib_source s, nib_parts *p)
+/* ---- factors of scales and mins, 0..limit ---- */
+
+NIB_FN nib_i32 nib_factor_limit(nib_i32 block) { return block == NIB_B_Q2_K ? 15 : 63; }
+
+/* The f16 of the unit of factors whose largest scale is `max`, or 0; *inverse of it before that. */
+NIB_FN nib_n nib_unit_of_largest(nib_f max, nib_i32 limit, nib_f *inverse)
 {
-    nib_f scale[16], total[16], mean = nib_same(0.0f), zero = nib_same(0.0f);
-    if (s.weighted) mean = nib_squares(s, 0, 256) * 2.0f * (1.0f / 256.0f);
-    for (nib_i32 j = 0; s.weighted && j < 16; j++) {
-        nib_f x[16], w[16];
-        nib_load_group(s, NIB_B_Q3_K, j, mean, x, w);
-        total[j] = nib_total(w, 16);
-        p->found[j] = nib_search_signed(x, w, 16, 4, 1);
+    nib_f zero = nib_same(0.0f);
+    nib_m some = nib_less(zero, max);
+    *inverse = nib_select(some, nib_ratio(nib_same((float)limit), max), zero);
+    return nib_half(nib_select(some, nib_ratio(max, nib_same((float)limit)), zero));
+}
+
+NIB_FN nib_n nib_factor_of(nib_f scale, nib_f inverse, nib_i32 limit)
+{
+    nib_n l = nib_nearest(inverse * scale) & 255;
+    return limit == 63 ? nib_clamp_n(l, 0, 63) : l;
+}
+
+/* Without an importance; returns the unit. */
+NIB_FN nib_n nib_factors(const nib_f *scale, nib_i32 groups, nib_i32 limit, nib_n *sub)
+{
+    nib_f max = nib_same(0.0f), inverse;
+    for (nib_i32 j = 0; j < groups; j++) max = nib_select(nib_less(max, scale[j]), scale[j], max);
+    nib_n unit = nib_unit_of_largest(max, limit, &inverse);
+    for (nib_i32 j = 0; j < groups; j++) sub[j] = nib_factor_of(scale[j], inverse, limit);
+    return unit;
+}
+
+NIB_FN nib_n nib_weighted_factors(const nib_f *scale, const nib_f *total, nib_i32 groups,
+                                  nib_i32 limit, nib_n *sub)
+{
+    nib_f code[16];
+    nib_f unit = nib_search_positive(scale, total, groups, limit, code);
+    NIB_UNROLL
+    for (nib_i32 j = 0; j < groups; j++) sub[j] = nib_nearest(code[j]);
+    return nib_half(unit);
+}
+
+/* From the factors of group j and the units to what its codes are made from. */
+NIB_FN void nib_step_mins(nib_i32 block, nib_parts *p, nib_i32 j)
+{
+    if (block == NIB_B_Q2_K) { /* one byte, into which both go unmasked */
+        nib_n byte = (p->sub[j] | p->sub_min[j] << 4) & 255;
+        p->sub[j] = byte & 15;
+        p->sub_min[j] = byte >> 4;
+    }
+    p->step[j] = nib_from_half(p->d) * nib_from_n(p->sub[j]);
+    p->low[j] = nib_from_half(p->m) * nib_from_n(p->sub_min[j]);
+}
+
+NIB_FN void nib_parts_mins(nib_source s, nib_i32 block, nib_parts *p)
+{
+    nib_i32 n = nib_group_of(block), groups = 256 / n, limit = nib_factor_limit(block);
+    nib_f scale[16], min[16], total[16], mean = nib_same(0.0f);
+    if (s.weighted) mean = nib_mean_of(block, nib_squares(s, 0, 256));
+    for (nib_i32 j = 0; j < groups; j++) {
+        nib_f x[32], w[32];
+        nib_load_group(s, block, j, mean, x, w);
+        total[j] = nib_total(w, n);
+        p->found[j] = nib_search_group(block, s.weighted, x, w);
+        scale[j] = p->found[j].scale;
+        min[j] = p->found[j].min;
+    }
+    if (s.weighted) {
+        p->d = nib_weighted_factors(scale, total, groups, limit, p->sub);
+        p->m = nib_weighted_factors(min, total, groups, limit, p->sub_min);
+    } else {
+        p->d = nib_factors(scale, groups, limit, p->sub);
+        p->m = nib_factors(min, groups, limit, p->sub_min);
+    }
+    for (nib_i32 j = 0; j < groups; j++) nib_step_mins(block, p, j);
+}
+
+/* ---- signed factors of scales alone ---- */
+
+/* What they are made with: cut(nearest(inverse * scale)) + bias, or 0 where there is nothing. */
+typedef struct nib_unit {
+    nib_n half_; /* d as stored */
+    nib_f d;     /* iq4: before that */
+    nib_f inverse, bias;
+    nib_m none;
+} nib_unit;
+
+NIB_FN nib_unit nib_unit_of(nib_i32 block, nib_i32 weighted, const nib_f *scale, const nib_f *total)
+{
+    nib_unit u;
+    nib_f zero = nib_same(0.0f), one = nib_same(1.0f);
+    u.d = u.bias = zero;
+    u.none = nib_less(zero, zero);
+    if (block == NIB_B_Q3_K && weighted) {
+        nib_found f = nib_search_signed(scale, total, 16, 32, 0);
+        u.half_ = nib_half(f.scale);
+        u.inverse = f.inverse;
+        u.bias = f.bias;
+        return u;
+    }
+    nib_f largest = nib_extreme(scale, nib_groups_of(block));
+    if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS) {
+        nib_f d = block == NIB_B_IQ4_NL ? scale[0] : nib_ratio(-largest, nib_same(32.0f));
+        u.inverse = nib_inverse_or_0(d);
+        u.half_ = nib_half(d);
+        u.d = d;
+        return u;
+    }
+    if (block == NIB_B_Q3_K) u.none = nib_equal(largest, zero);
+    else u.none = nib_less(nib_abs(largest), nib_same(NIB_TOO_SMALL));
+    u.inverse = nib_ratio(nib_same(block == NIB_B_Q3_K ? -32.0f : -128.0f), largest);
+    u.half_ = nib_half(nib_select(u.none, zero, nib_ratio(one, u.inverse)));
+    return u;
+}
+
+/* The factor of group j, whose scale is given, and what its codes are made from. */
+NIB_FN void nib_step_signed(nib_i32 block, nib_i32 weighted, nib_unit u, nib_f scale, nib_parts *p,
+                            nib_i32 j)
+{
+    nib_f zero = nib_same(0.0f), scaled = u.inverse * scale;
+    if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS) {
+        nib_n l = nib_clamp_n(nib_nearest(scaled), -32, 31);
+        p->sub[j] = l + 32;
+        p->step[j] = block == NIB_B_IQ4_NL ? u.inverse : nib_inverse_or_0(u.d * nib_from_n(l));
+    } else if (block == NIB_B_Q6_K) {
+        nib_n l = nib_clamp_n(nib_nearest(scaled), -0x7fffffff, 127) & 255;
+        p->sub[j] = nib_select_n(u.none, nib_same_n(0), (l ^ 128) - 128);
+        p->step[j] = nib_from_half(u.half_) * nib_from_n(p->sub[j]);
+        /* a block of nothing: codes 0 */
+        p->found[j].bias = nib_select(u.none, zero, p->found[j].bias);
+        p->found[j].inverse = nib_select(u.none, zero, p->found[j].inverse);
+    } else {
+        nib_n l = weighted ? nib_nearest(nib_code(scaled, -32, 31) + u.bias)
+                           : nib_clamp_n(nib_nearest(scaled), -32, 31) + 32;
+        p->sub[j] = nib_select_n(u.none, nib_same_n(0), l);
+        p->step[j] = nib_from_half(u.half_) * nib_from_n(p->sub[j] - 32);
+    }
+}
+
+NIB_FN void nib_parts_signed(nib_source s, nib_i32 block, nib_parts *p)
+{
+    nib_i32 n = nib_group_of(block), groups = nib_groups_of(block);
+    nib_i32 improved = block == NIB_B_Q3_K && !s.weighted;
+    nib_f scale[16], total[16], mean = nib_same(0.0f);
+    if (s.weighted && block != NIB_B_Q6_K) mean = nib_mean_of(block, nib_squares(s, 0, n * groups));
+    for (nib_i32 j = 0; !improved && j < groups; j++) {
+        nib_f x[32], w[32];
+        nib_load_group(s, block, j, mean, x, w);
+        total[j] = nib_total(w, n);
+        p->found[j] = nib_search_group(block, s.weighted, x, w);
         scale[j] = p->found[j].scale;
     }
-    for (nib_i32 j = 0; !s.weighted && j < 16; j += NIB_TOGETHER) {
+    for (nib_i32 j = 0; improved && j < groups; j += NIB_TOGETHER) {
         nib_f code[16 * NIB_TOGETHER];
         nib_improved_groups(s, j, code, scale + j);
     }
-    if (s.weighted) {
-        nib_found f = nib_search_signed(scale, total, 16, 32, 0);
-        p->d = nib_half(f.scale);
-        for (nib_i32 j = 0; j < 16; j++)
-            p->sub[j] = nib_nearest(nib_code(f.inverse * scale[j], -32, 31) + f.bias);
-    } else {
-        nib_f largest = nib_extreme(scale, 16);
-        nib_m none = nib_equal(largest, zero);
-        nib_f inverse = nib_ratio(nib_same(-32.0f), largest);
-        p->d = nib_half(nib_select(none, zero, nib_ratio(nib_same(1.0f), inverse)));
-        for (nib_i32 j = 0; j < 16; j++) {
-            nib_n l = nib_clamp_n(nib_nearest(inverse * scale[j]), -32, 31) + 32;
-            p->sub[j] = nib_select_n(none, nib_same_n(0), l);
-        }
-    }
-    for (nib_i32 j = 0; j < 16; j++) p->step[j] = nib_from_half(p->d) * nib_from_n(p->sub[j] - 32);
-}
-
-NIB_FN void nib_parts_q6(nib_source s, nib_parts *p)
-{
-    nib_f scale[16], zero = nib_same(0.0f);
-    for (nib_i32 j = 0; j < 16; j++) {
-        nib_f x[16], w[16];
-        nib_load_group(s, NIB_B_Q6_K, j, zero, x, w);
-        p->found[j] = nib_search_signed(x, w, 16, 32, 1);
-        scale[j] = p->found[j].scale;
-    }
-    nib_f largest = nib_extreme(scale, 16);
-    nib_m none = nib_less(nib_abs(largest), nib_same(NIB_TOO_SMALL));
-    nib_f inverse = nib_ratio(nib_same(-128.0f), largest);
-    p->d = nib_half(nib_select(none, zero, nib_ratio(nib_same(1.0f), inverse)));
-    for (nib_i32 j = 0; j < 16; j++) {
-        nib_n l = nib_clamp_n(nib_nearest(inverse * scale[j]), -0x7fffffff, 127) & 255;
-        l = nib_select_n(none, nib_same_n(0), (l ^ 128) - 128);
-        p->sub[j] = l;
-        p->step[j] = nib_from_half(p->d) * nib_from_n(l);
-        p->found[j].bias =
-            nib_select(none, zero, p->found[j].bias); /* a block of nothing: codes 0 */
-        p->found[j].inverse = nib_select(none, zero, p->found[j].inverse);
-    }
+    nib_unit u = nib_unit_of(block, s.weighted, scale, total);
+    p->d = u.half_;
+    for (nib_i32 j = 0; j < groups; j++) nib_step_signed(block, s.weighted, u, scale[j], p, j);
 }
 
 NIB_FN void nib_parts_of(nib_source s, nib_i32 block, nib_parts *p)
@@ -284,10 +328,10 @@ NIB_FN void nib_parts_of(nib_source s, nib_i32 block, nib_parts *p)
     case NIB_B_Q2_K:
     case NIB_B_Q4_K:
     case NIB_B_Q5_K: nib_parts_mins(s, block, p); break;
-    case NIB_B_Q3_K: nib_parts_q3(s, p); break;
-    case NIB_B_Q6_K: nib_parts_q6(s, p); break;
+    case NIB_B_Q3_K:
+    case NIB_B_Q6_K:
     case NIB_B_IQ4_NL:
-    case NIB_B_IQ4_XS: nib_parts_iq4(s, block, p); break;
+    case NIB_B_IQ4_XS: nib_parts_signed(s, block, p); break;
     default:
         if (s.weighted) nib_parts_weighted(s, block, p);
         else nib_parts_plain(s, block, p);
@@ -306,8 +350,8 @@ NIB_FN nib_n nib_plain_code(nib_i32 block, const nib_parts *p, nib_f x)
         return nib_truncated(v + half_);
     }
     if (block == NIB_B_Q4_1 || block == NIB_B_Q5_1)
-        return nib_clamp_n(nib_truncated((x - p->low[0]) * p->step[0] + nib_same(0.5f)), 0, limit);
-    return nib_clamp_n(nib_truncated(v + nib_same((float)limit + 0.5f)), 0, 2 * limit - 1);
+        return nib_truncated_to((x - p->low[0]) * p->step[0] + nib_same(0.5f), limit);
+    return nib_truncated_to(v + nib_same((float)limit + 0.5f), 2 * limit - 1);
 }
 
 /* The codes of group j, as they are stored. */
@@ -322,10 +366,13 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     if (block == NIB_B_Q3_K && !s.weighted) {
         nib_f found[16 * NIB_TOGETHER], scale[NIB_TOGETHER];
         nib_i32 k = j % NIB_TOGETHER;
+        NIB_UNROLL
         for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) found[i] = nib_same(0.0f);
         if (nib_any(gone)) nib_improved_groups(s, j - k, found, scale);
+        NIB_UNROLL
         for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[k * 16 + i]);
     }
+    NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) {
         nib_f x = nib_source_x(s, j * n + i);
         if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS) {

@@ -27,11 +27,31 @@ NIB_FN nib_n nib_clamp_n(nib_n x, nib_i32 low, nib_i32 high)
 {
     return x < low ? low : x > high ? high : x;
 }
-NIB_FN nib_f nib_cut_f(nib_f x, float low, float high)
+NIB_FN nib_f nib_cut_f(nib_f x, float low, float high) /* x: a number */
 {
+#if defined(__CUDACC__) /* two instructions, not four */
+    return fminf(fmaxf(x, low), high);
+#else
     return x < low ? low : x > high ? high : x;
+#endif
 }
-NIB_FN nib_f nib_abs(nib_f x) { return NIB_BITS_F32(NIB_F32_BITS(x) & 0x7fffffffu); }
+/* The larger of two numbers; of two zeros either. */
+NIB_FN nib_f nib_larger(nib_f a, nib_f b)
+{
+#if defined(__CUDACC__)
+    return fmaxf(a, b);
+#else
+    return a < b ? b : a;
+#endif
+}
+NIB_FN nib_f nib_abs(nib_f x)
+{
+#if defined(__CUDACC__)
+    return fabsf(x);
+#else
+    return NIB_BITS_F32(NIB_F32_BITS(x) & 0x7fffffffu);
+#endif
+}
 NIB_FN nib_f nib_from_n(nib_n x) { return (float)x; }
 
 /* a / b and the square root, correctly rounded, of any numbers. */
@@ -88,11 +108,34 @@ NIB_FN nib_n nib_nearest(nib_f x)
     return (nib_i32)(bits & 0x007fffffu) - 0x00400000;
 }
 
-/* The integer part in 8 bits; 0 where x does not fit 32 (ggml converts it unchecked; so does x86). */
-NIB_FN nib_n nib_truncated(nib_f x) { return nib_abs(x) < 2147483648.0f ? (nib_i32)x & 255 : 0; }
+/* The integer part in 8 bits; 0 where x does not fit 32 (ggml converts it unchecked; so does x86).
+ * On CUDA x fits: its kernel puts 0 into all codes of a block where it may not. */
+NIB_FN nib_n nib_truncated(nib_f x)
+{
+#if defined(__CUDACC__)
+    return __float2int_rz(x) & 255;
+#else
+    return nib_abs(x) < 2147483648.0f ? (nib_i32)x & 255 : 0;
+#endif
+}
+
+/* Likewise, of x >= 0, and at most `most`. */
+NIB_FN nib_n nib_truncated_to(nib_f x, nib_i32 most)
+{
+#if defined(__CUDACC__)
+    return __float2int_rz(fminf(x, (float)most));
+#else
+    return nib_clamp_n(nib_truncated(x), 0, most);
+#endif
+}
 
 /* To the bits of the nearest f16, and back. What is no number becomes 0xfe00, as on x86. */
+#if defined(__CUDACC__)
+NIB_FN nib_n nib_half(nib_f x) { return x == x ? __half_as_ushort(__float2half_rn(x)) : 0xfe00; }
+NIB_FN nib_f nib_from_half(nib_n h) { return __half2float(__ushort_as_half((nib_u16)h)); }
+#else
 NIB_FN nib_n nib_half(nib_f x) { return x == x ? (nib_i32)nib_to_f16(x) : 0xfe00; }
 NIB_FN nib_f nib_from_half(nib_n h) { return nib_from_f16((nib_u32)h); }
+#endif
 
 #endif

@@ -117,6 +117,7 @@ NIB_FN nib_f nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 high
 {
     for (nib_i32 pass = 0; pass < 5; pass++) {
         nib_m changed = nib_less(nib_same(0.0f), nib_same(0.0f));
+        NIB_UNROLL
         for (nib_i32 i = 0; i < n; i++)
             changed = nib_either(changed, nib_improve_one(x[i], w[i], 0, high, &code[i], &s));
         if (!nib_any(changed)) break;
@@ -170,6 +171,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
                                  nib_f *code)
 {
     nib_f zero = nib_same(0.0f), max = zero;
+    NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) max = nib_select(nib_less(max, x[i]), x[i], max);
     nib_m none = nib_less(max, nib_same(NIB_TOO_SMALL));
     nib_f inverse = nib_ratio(nib_same((float)limit), max), best = zero;
@@ -178,6 +180,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
         nib_f tried =
             step == -5 ? inverse : nib_ratio(nib_same(0.1f * (float)step + (float)limit), max);
         nib_f scale = nib_ratio(nib_same(1.0f), tried), error = zero;
+        NIB_UNROLL
         for (nib_i32 i = 0; i < n; i++) {
             nib_n l = nib_nearest(tried * x[i]);
             l = step == -5 ? l & 255 : nib_clamp_n(l, -0x7fffffff, limit);
@@ -189,6 +192,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
         best = step == -5 ? error : nib_select(better, error, best);
     }
     nib_code_sums s = {zero, zero};
+    NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) {
         nib_n l = nib_clamp_n(nib_nearest(inverse * x[i]), -0x7fffffff, limit);
         nib_f value = nib_from_n(l);
@@ -197,6 +201,7 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
         code[i] = nib_from_n(l & 255);
     }
     nib_f scale = nib_improve(x, w, n, limit, code, s);
+    NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) code[i] = nib_select(none, zero, code[i]);
     return nib_select(none, zero, scale);
 }

@@ -41,6 +41,7 @@ NIB_FN nib_f nib_cut_f(nib_f x, float low, float high)
 {
     return v_min(v_max(x, v_splat(low)), v_splat(high));
 }
+NIB_FN nib_f nib_larger(nib_f a, nib_f b) { return v_max(a, b); }
 NIB_FN nib_f nib_abs(nib_f x) { return (vf)((vi)x & 0x7fffffff); }
 NIB_FN nib_f nib_from_n(nib_n x) { return v_from_int(x); }
 NIB_FN nib_f nib_ratio(nib_f a, nib_f b) { return a / b; }
@@ -50,6 +51,10 @@ NIB_FN nib_f nib_root(nib_f x) { return v_sqrt(x); }
 NIB_FN nib_n nib_nearest(nib_f x) { return ((vi)(x + 12582912.0f) & 0x007fffff) - 0x00400000; }
 
 NIB_FN nib_n nib_truncated(nib_f x) { return v_truncate(x) & 255; }
+NIB_FN nib_n nib_truncated_to(nib_f x, nib_i32 most)
+{
+    return nib_clamp_n(nib_truncated(x), 0, most);
+}
 
 NIB_FN nib_n nib_half(nib_f x)
 {

@@ -130,16 +130,16 @@ NIB_CUDA_KERNEL(nib_cuda_quantize_codes)
     for (nib_i64 item = grid_thread(); item < items; item += grid_threads()) {
         nib_i64 row = item / octets, first = item % octets * 8, cell = -1;
         int count = (int)(a.cols - first < 8 ? a.cols - first : 8);
-        nib_u32 code[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        nib_u64 packed = 0;
         nib_cell c = nib_cell_limits(a.bits, a.offset, a.low);
         for (int i = 0; i < count; i++) {
             nib_i64 k = first + i, at = row % a.period * a.scale_cols + k / a.group;
             if (at != cell) c = cell_load(s, a, cell = at);
             float x =
                 nib_admit(load_element(s.x, a.x_type, row * a.cols + k), a.nonfinite, a.x_type);
-            code[i] = (nib_is_finite(c.scale) ? nib_encode(c, x) : 0u) ^ (nib_u32)a.codes.flip;
+            nib_u32 code = (nib_is_finite(c.scale) ? nib_encode(c, x) : 0u) ^ (nib_u32)a.codes.flip;
+            packed |= (nib_u64)code << (i * a.codes.width);
         }
-        nib_u64 packed = pack_octet(code, a.codes.width);
         nib_u8 *out = (nib_u8 *)s.codes + row * a.codes.pitch;
         nib_i64 byte = first / 8 * a.codes.width;
         nib_i64 end = count < 8 || first + 8 == a.cols ? a.codes.pitch : byte + a.codes.width;
