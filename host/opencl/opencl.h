@@ -77,6 +77,7 @@ typedef struct nib_opencl_device {
     cl_device_id id;
     nib_device_info info;  /* but quantizes and note */
     char options[128];     /* of every build */
+    int is_cpu;            /* its kernels are built with NIB_CPU */
     uint64_t max_alloc;    /* bytes of the largest buffer */
     int one_kernel;        /* kernels of different queues must not be under way at once */
     char identity[1024];   /* everything that tells one compiler and device from another */

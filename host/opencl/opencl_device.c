@@ -71,10 +71,10 @@ static void describe(nib_opencl_device *d, const char *platform_name, const char
     snprintf(d->info.driver, sizeof d->info.driver, "%.60s %s", platform_name, driver);
     cl_ulong single = device_ulong(d->id, CL_DEVICE_SINGLE_FP_CONFIG);
     int divides = (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
-    cl_device_type type = device_ulong(d->id, CL_DEVICE_TYPE);
+    d->is_cpu = (device_ulong(d->id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0;
     snprintf(d->options, sizeof d->options, "-cl-std=CL1.2%s%s",
              divides ? " -cl-fp32-correctly-rounded-divide-sqrt" : " -DNIB_DIVIDE_LONG",
-             type & CL_DEVICE_TYPE_CPU ? " -DNIB_CPU" : "");
+             d->is_cpu ? " -DNIB_CPU" : "");
     snprintf(d->info.features, sizeof d->info.features, "%s",
              divides ? "correctly-rounded-divide" : "");
     d->info.memory_bytes = device_ulong(d->id, CL_DEVICE_GLOBAL_MEM_SIZE);
