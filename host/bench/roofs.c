@@ -169,7 +169,9 @@ int bench_roofs(bench *b, nib_ctx *ctx, bench_device *device)
     roof_run r = {0};
     bench_arm arm = {.b = b, .calls = &calls, .self = &r, .copies = 1};
     arm.record.device_index = (size_t)(device - b->result->devices);
-    snprintf(arm.record.column, sizeof arm.record.column, "roofs");
+    snprintf(arm.record.device, sizeof arm.record.device, "%s", device->info.name);
+    snprintf(arm.record.column, sizeof arm.record.column, "the roofs");
+    snprintf(arm.record.by, sizeof arm.record.by, "nibble");
     size_t bytes = b->working_set / (1 << 14) * (1 << 14);
     int code = bench_queue_open(b, ctx, &arm.queue);
     nib_status status = code ? NIB_OK : nib_alloc(ctx, bytes, &r.x);

@@ -7,7 +7,8 @@
 
 /* ---- the rows ---- */
 
-enum { GROUP = 0 }; /* nib_launch.lanes */
+enum { GROUP = 0 };                  /* nib_launch.lanes */
+enum { OPENCL_ANY, OPENCL_CPU = 1 }; /* nib_kernel.features */
 
 #define BITS_CODES 0x1fcu /* 2 to 8 */
 #define BITS_ANY 0x1fdu   /* and 0 */
@@ -35,8 +36,9 @@ static const nib_kernel kernels[] = {
     ROW(OP, row, BITS_##bits, needs, .launch = {first, second})
 #define NIB_PACKER(row, module, pack_, first)                                                      \
     ROW(PACK, row, BITS_CODES, 0, .launch = {first}, .matmul = {.pack = NIB_PACK_##pack_})
-#define NIB_MATMUL(row, module, needs, pack_, form, tile_m_, tile_n_, from, to, class, first)      \
-    ROW(MATMUL, row, BITS_CODES, needs, .launch = {first},                                         \
+#define NIB_MATMUL(row, module, device, needs, pack_, form, tile_m_, tile_n_, from, to, class,     \
+                   first)                                                                          \
+    ROW(MATMUL, row, BITS_CODES, needs, .features = OPENCL_##device, .launch = {first},            \
         .matmul = {.pack = NIB_PACK_##pack_,                                                       \
                    .x_form = NIB_T_##form,                                                         \
                    .tile_m = tile_m_,                                                              \
@@ -159,8 +161,7 @@ static void *native(void *impl) { return ((nib_opencl *)impl)->context; }
 
 static uint32_t features(void *impl)
 {
-    (void)impl;
-    return 0;
+    return ((nib_opencl *)impl)->device->is_cpu ? OPENCL_CPU : 0;
 }
 
 nib_status nib_opencl_program(nib_opencl *cl, nib_opencl_module module, cl_program *program_ret)

@@ -76,7 +76,9 @@ typedef struct nib_opencl_device {
     cl_platform_id platform;
     cl_device_id id;
     nib_device_info info;  /* but quantizes and note */
-    char options[128];     /* of every build */
+    char options[128];     /* of builds */
+    char dot_options[128]; /* of modules that may use integer dot products */
+    int is_cpu;            /* its kernels are built with NIB_CPU */
     uint64_t max_alloc;    /* bytes of the largest buffer */
     int one_kernel;        /* kernels of different queues must not be under way at once */
     char identity[1024];   /* everything that tells one compiler and device from another */
@@ -92,7 +94,7 @@ nib_opencl_device *nib_opencl_devices(int *count_ret, const char **note_ret);
 /* ---- opencl_program.c ---- */
 
 typedef enum nib_opencl_module {
-#define NIB_OPENCL_MODULE(module, path, blob) NIB_MODULE_##module,
+#define NIB_OPENCL_MODULE(module, path, blob, dots) NIB_MODULE_##module,
 #include "opencl_sources.def"
     NIB_MODULE_COUNT
 } nib_opencl_module;

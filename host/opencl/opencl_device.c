@@ -60,6 +60,15 @@ static int takes_one_kernel(const char *platform_name, const char *driver)
     return !strcmp(platform_name, "Portable Computing Language") && atoi(driver) < 6;
 }
 
+/* Whether it adds 4 products of bytes, packed in words, at once: a feature of OpenCL C 3.0. */
+static int has_dots(cl_device_id id, const char *version)
+{
+    enum { CAPABILITIES = 0x1073, PACKED = 1 << 0 }; /* of cl_khr_integer_dot_product */
+    int major = 0;
+    return sscanf(version, "OpenCL %d.", &major) == 1 && major >= 3 &&
+           (device_ulong(id, CAPABILITIES) & PACKED);
+}
+
 static void describe(nib_opencl_device *d, const char *platform_name, const char *platform_version)
 {
     char model[128], driver[64], version[128], vendor[128];
@@ -71,12 +80,16 @@ static void describe(nib_opencl_device *d, const char *platform_name, const char
     snprintf(d->info.driver, sizeof d->info.driver, "%.60s %s", platform_name, driver);
     cl_ulong single = device_ulong(d->id, CL_DEVICE_SINGLE_FP_CONFIG);
     int divides = (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
-    cl_device_type type = device_ulong(d->id, CL_DEVICE_TYPE);
-    snprintf(d->options, sizeof d->options, "-cl-std=CL1.2%s%s",
-             divides ? " -cl-fp32-correctly-rounded-divide-sqrt" : " -DNIB_DIVIDE_LONG",
-             type & CL_DEVICE_TYPE_CPU ? " -DNIB_CPU" : "");
-    snprintf(d->info.features, sizeof d->info.features, "%s",
-             divides ? "correctly-rounded-divide" : "");
+    d->is_cpu = (device_ulong(d->id, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0;
+    int dots = has_dots(d->id, version);
+    for (int i = 0; i < 2; i++)
+        snprintf(i ? d->dot_options : d->options, sizeof d->options, "-cl-std=CL%s%s%s",
+                 i && dots ? "3.0" : "1.2",
+                 divides ? " -cl-fp32-correctly-rounded-divide-sqrt" : " -DNIB_DIVIDE_LONG",
+                 d->is_cpu ? " -DNIB_CPU" : "");
+    snprintf(d->info.features, sizeof d->info.features, "%s%s%s",
+             divides ? "correctly-rounded-divide" : "", divides && dots ? " " : "",
+             dots ? "integer-dot-product" : "");
     d->info.memory_bytes = device_ulong(d->id, CL_DEVICE_GLOBAL_MEM_SIZE);
     d->info.units = (int32_t)device_uint(d->id, CL_DEVICE_MAX_COMPUTE_UNITS);
     d->one_kernel = takes_one_kernel(platform_name, driver);

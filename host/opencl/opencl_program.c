@@ -7,21 +7,22 @@
 #include <string.h>
 
 #define NIB_OPENCL_HEADER(path, blob) extern const unsigned char nib_blob_##blob[];
-#define NIB_OPENCL_MODULE(module, path, blob) extern const unsigned char nib_blob_##blob[];
+#define NIB_OPENCL_MODULE(module, path, blob, dots) extern const unsigned char nib_blob_##blob[];
 #include "opencl_sources.def"
 
 typedef struct source_file {
     const char *path;
     const unsigned char *blob; /* NUL-terminated */
+    int dots;                  /* a module's: it may use integer dot products */
 } source_file;
 
 static const source_file headers[] = {
-#define NIB_OPENCL_HEADER(path, blob) {path, nib_blob_##blob},
+#define NIB_OPENCL_HEADER(path, blob) {path, nib_blob_##blob, 0},
 #include "opencl_sources.def"
 };
 
 static const source_file modules[] = {
-#define NIB_OPENCL_MODULE(module, path, blob) {path, nib_blob_##blob},
+#define NIB_OPENCL_MODULE(module, path, blob, dots) {path, nib_blob_##blob, dots},
 #include "opencl_sources.def"
 };
 
@@ -106,6 +107,11 @@ nib_status nib_opencl_source(nib_opencl_module module, char **source_ret)
     return NIB_OK;
 }
 
+static const char *options_of(const nib_opencl_device *device, nib_opencl_module module)
+{
+    return modules[module].dots ? device->dot_options : device->options;
+}
+
 /* The first line of the build log that speaks of an error, or its first line. */
 static nib_status fail_build(const nib_opencl_device *device, cl_program program,
                              nib_opencl_module module, cl_int error)
@@ -128,18 +134,19 @@ static nib_status fail_build(const nib_opencl_device *device, cl_program program
     if (!*line) line = "the driver gives no reason";
     return NIB_FAIL(NIB_E_DEVICE, "%s: %s does not build: %.*s (%s; %s; options %s)",
                     device->info.name, modules[module].path, (int)strcspn(line, "\r\n"), line,
-                    nib_opencl_error(error, number), device->info.model, device->options);
+                    nib_opencl_error(error, number), device->info.model,
+                    options_of(device, module));
 }
 
 /* From a binary of an earlier build; NULL where the driver does not take it. */
 static cl_program from_binary(const nib_opencl_device *device, cl_context context,
-                              const unsigned char *binary, size_t bytes)
+                              const char *options, const unsigned char *binary, size_t bytes)
 {
     cl_int error, binary_status;
     cl_program program = nib_cl.clCreateProgramWithBinary(context, 1, &device->id, &bytes, &binary,
                                                           &binary_status, &error);
     if (error != CL_SUCCESS) return NULL;
-    error = nib_cl.clBuildProgram(program, 1, &device->id, device->options, NULL, NULL);
+    error = nib_cl.clBuildProgram(program, 1, &device->id, options, NULL, NULL);
     if (error == CL_SUCCESS) return program;
     nib_cl.clReleaseProgram(program);
     return NULL;
@@ -167,7 +174,7 @@ static nib_status from_source(const nib_opencl_device *device, cl_context contex
     if (error != CL_SUCCESS)
         return nib_opencl_fail(device, "clCreateProgramWithSource", error, "%s",
                                modules[module].path);
-    error = nib_cl.clBuildProgram(program, 1, &device->id, device->options, NULL, NULL);
+    error = nib_cl.clBuildProgram(program, 1, &device->id, options_of(device, module), NULL, NULL);
     if (error != CL_SUCCESS) {
         nib_status status = fail_build(device, program, module, error);
         nib_cl.clReleaseProgram(program);
@@ -181,11 +188,12 @@ nib_status nib_opencl_build(const nib_opencl_device *device, cl_context context,
                             nib_opencl_module module, cl_program *program_ret)
 {
     char *source;
+    const char *options = options_of(device, module);
     NIB_TRY(nib_opencl_source(module, &source));
-    const nib_cache_key key = {"program", device->identity, device->options, source};
+    const nib_cache_key key = {"program", device->identity, options, source};
     size_t bytes;
     unsigned char *binary = nib_cache_get(key, &bytes);
-    cl_program program = binary ? from_binary(device, context, binary, bytes) : NULL;
+    cl_program program = binary ? from_binary(device, context, options, binary, bytes) : NULL;
     free(binary);
     nib_status status = NIB_OK;
     if (!program) {

@@ -6,7 +6,9 @@
  *   matmul_any         work-item = one element of y, K in index order
  *
  * A chunk of x is staged in local memory as floats. Int8 products are floats too: 8 of them are below
- * 2^24, so their sum is exact, and sums of 8 are added as integers.
+ * 2^24, so their sum is exact, and sums of 8 are added as integers. Where the device has integer dot
+ * products and x has no zero points, x is staged as it is, and the bytes of a word, masked to their
+ * low or high halves where codes have 4 bits, meet 4 neighbouring columns of it.
  *
  * Bound: memory, the packed weights once; on a CPU about as much by instructions: 4 for each 16 codes
  * (shift, mask, subtract, multiply-add). */
@@ -110,15 +112,11 @@ NIB_INLINE void nib_end_few(__global const uchar *x, __global const uchar *weigh
     }
 }
 
-NIB_INLINE void nib_few(__global const uchar *x, __global const uchar *weights,
-                        __global const uchar *bias, __global uchar *y, nib_args a,
-                        __local float *shared, const nib_i32 tokens)
+/* sum[t] += the products of rows m + t of x with 16 rows of W, a chunk of columns at a time. */
+NIB_INLINE void nib_add_floats(__global const uchar *x, __global const uchar *weights, nib_args a,
+                               nib_i64 m, nib_i64 panel, __local float *shared, nib_i32 lane,
+                               float16 *sum, const nib_i32 tokens)
 {
-    nib_i32 lane = (nib_i32)get_local_id(0);
-    nib_i64 panels = (a.rows + NIB_PANEL - 1) / NIB_PANEL, item = get_group_id(0);
-    nib_i64 block = nib_quotient(item, panels), panel = item - block * panels, m = block * tokens;
-    float16 sum[TOKENS];
-    for (nib_i32 t = 0; t < tokens; t++) sum[t] = 0.0f;
     for (nib_i64 start = 0; start < a.p.pack_cols; start += CHUNK) {
         nib_i32 count = (nib_i32)min((nib_i64)CHUNK, a.p.pack_cols - start);
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -130,6 +128,83 @@ NIB_INLINE void nib_few(__global const uchar *x, __global const uchar *weights,
             nib_add_chunk(weights, a, panel, start, count, 4, lane, shared, sum, tokens);
         else nib_add_chunk(weights, a, panel, start, count, 8, lane, shared, sum, tokens);
     }
+}
+
+#ifdef NIB_DOT_4
+
+/* 4 columns of 16 rows with 4 of x. */
+NIB_INLINE int16 nib_dots(uint16 w, uint x)
+{
+    return (int16)(NIB_DOT_4(w.s0, x), NIB_DOT_4(w.s1, x), NIB_DOT_4(w.s2, x), NIB_DOT_4(w.s3, x),
+                   NIB_DOT_4(w.s4, x), NIB_DOT_4(w.s5, x), NIB_DOT_4(w.s6, x), NIB_DOT_4(w.s7, x),
+                   NIB_DOT_4(w.s8, x), NIB_DOT_4(w.s9, x), NIB_DOT_4(w.sa, x), NIB_DOT_4(w.sb, x),
+                   NIB_DOT_4(w.sc, x), NIB_DOT_4(w.sd, x), NIB_DOT_4(w.se, x), NIB_DOT_4(w.sf, x));
+}
+
+/* nib_add_chunk of int8 x: 4 columns a word. */
+NIB_INLINE void nib_dot_chunk(__global const uchar *weights, nib_args a, nib_i64 panel,
+                              nib_i64 start, nib_i32 count, const nib_i32 bits, nib_i32 lane,
+                              __local const uint *x, float16 *sum, const nib_i32 tokens)
+{
+    __global const uint *words = nib_words(weights, a, panel) + start / 8 * (bits * NIB_PANEL / 4);
+    nib_group_16 group;
+    group.edge = 0;
+    for (nib_i32 k = 8 * lane; k < count; k += 8 * NIB_LANES) {
+        __global const uint16 *at =
+            (__global const uint16 *)(words + k / 8 * (bits * NIB_PANEL / 4));
+        uint16 first = at[0], second = first;
+        if (bits == 4) first = at[0] & 0x0f0f0f0fu, second = (at[0] >> 4u) & 0x0f0f0f0fu;
+        else second = at[1];
+        if (start + k >= group.edge) group = nib_enter_group(weights, a, panel, start + k);
+        int16 centre = convert_int16(group.centre) - 8388608;
+#pragma unroll
+        for (nib_i32 t = 0; t < tokens; t++) {
+            uint2 eight = vload2(0, x + t * (CHUNK / 4) + k / 4);
+            int ones = NIB_DOT_4(0x01010101u, eight.x) + NIB_DOT_4(0x01010101u, eight.y);
+            int16 dot = nib_dots(first, eight.x) + nib_dots(second, eight.y) - centre * ones;
+            if (nib_is_exact(a)) sum[t] = as_float16(as_int16(sum[t]) + dot);
+            else sum[t] = NIB_MAD(convert_float16(dot), group.scale, sum[t]);
+            if (a.offset == NIB_O_MIN) sum[t] = NIB_MAD(group.least, (float16)(float)ones, sum[t]);
+        }
+    }
+}
+
+/* nib_add_floats of int8 x without zero points. */
+NIB_INLINE void nib_add_dots(__global const uchar *x, __global const uchar *weights, nib_args a,
+                             nib_i64 m, nib_i64 panel, __local uint *shared, nib_i32 lane,
+                             float16 *sum, const nib_i32 tokens)
+{
+    for (nib_i64 start = 0; start < a.p.pack_cols; start += CHUNK) {
+        nib_i32 count = (nib_i32)min((nib_i64)CHUNK, a.p.pack_cols - start);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (nib_i32 t = 0; t < tokens; t++)
+            for (nib_i32 k = 8 * lane; k < count; k += 8 * NIB_LANES) {
+                uchar8 codes = vload8(0, x + (m + t) * a.p.pack_cols + start + k);
+                vstore2(as_uint2(codes), 0, shared + t * (CHUNK / 4) + k / 4);
+            }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (a.p.pack_bits == 4)
+            nib_dot_chunk(weights, a, panel, start, count, 4, lane, shared, sum, tokens);
+        else nib_dot_chunk(weights, a, panel, start, count, 8, lane, shared, sum, tokens);
+    }
+}
+
+#endif
+
+NIB_INLINE void nib_few(__global const uchar *x, __global const uchar *weights,
+                        __global const uchar *bias, __global uchar *y, nib_args a,
+                        __local float *shared, const nib_i32 tokens)
+{
+    nib_i32 lane = (nib_i32)get_local_id(0), dots = 0;
+    nib_i64 panels = (a.rows + NIB_PANEL - 1) / NIB_PANEL, item = get_group_id(0);
+    nib_i64 block = nib_quotient(item, panels), panel = item - block * panels, m = block * tokens;
+    float16 sum[TOKENS];
+    for (nib_i32 t = 0; t < tokens; t++) sum[t] = 0.0f;
+#ifdef NIB_DOT_4
+    dots = a.p.x_form == NIB_T_I8 && !a.p.x_zeros;
+    if (dots) nib_add_dots(x, weights, a, m, panel, (__local uint *)shared, lane, sum, tokens);
+#endif
+    if (!dots) nib_add_floats(x, weights, a, m, panel, shared, lane, sum, tokens);
     nib_end_few(x, weights, bias, y, a, m, panel * NIB_PANEL, shared, lane, sum, tokens);
 }
 

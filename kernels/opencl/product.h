@@ -26,6 +26,10 @@
 #define NIB_LANES 1
 #else
 #define NIB_LANES 64
+/* Of 4 unsigned and 4 signed bytes: the sum of the products. */
+#ifdef __opencl_c_integer_dot_product_input_4x8bit_packed
+#define NIB_DOT_4(u, s) dot_4x8packed_us_int(u, s)
+#endif
 #endif
 
 /* Functions of a kernel's inner loop, whose constant arguments make loops straight. */

@@ -15,7 +15,8 @@
 //   - an event has its time when the stream comes to it; asked before, it is not ready (600). What is called, and which
 //     kernels run, between an odd event and the next counts again, as "timed NAME"
 //   - cuda_host_submit(stream, work) gives a stream what another library would (vendor/cublas_lt.cpp), and
-//     cuda_host_capturing(stream) tells whether it is captured
+//     cuda_host_capturing(stream) tells whether it is captured; cuda_host_pretend(seconds) lets events think that so
+//     much time has passed
 //   - cuda_host_calls(name) counts calls; cuda_host_context(device) makes a context that is not the primary one
 #include <dlfcn.h>
 
@@ -102,6 +103,7 @@ struct State {
     bool faulted[DEVICES] = {};
     long launches = 0;
     bool timed_calls = false, timed_runs = false;
+    std::chrono::seconds pretended{0};
 };
 State &state = *new State; // outlives every thread, and what a dead context keeps is no leak
 
@@ -388,7 +390,8 @@ API CUresult cuEventRecord(Event *event, Stream *stream)
     event->passed = false;
     state.timed_calls = !state.timed_calls;
     stream->add([=] {
-        event->passed = true, event->time = std::chrono::steady_clock::now();
+        event->passed = true;
+        event->time = std::chrono::steady_clock::now() + state.pretended;
         state.timed_runs = !state.timed_runs;
     });
     return SUCCESS;
@@ -407,6 +410,12 @@ API int cuda_host_capturing(Stream *stream)
 {
     std::lock_guard<std::recursive_mutex> guard(state.lock);
     return stream->capturing;
+}
+
+API void cuda_host_pretend(int seconds)
+{
+    std::lock_guard<std::recursive_mutex> guard(state.lock);
+    state.pretended += std::chrono::seconds(seconds);
 }
 
 API void cuda_host_submit(Stream *stream, const std::function<void()> &work)
