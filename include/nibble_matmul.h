@@ -22,7 +22,7 @@
  * and why the others do not.
  *
  * Threads. A plan is immutable: any number of threads may run it at once, each with a workspace and
- * a stream of its own. */
+ * a stream of its own. A run takes less than 64 KiB of the calling thread's stack. */
 #ifndef NIBBLE_MATMUL_H
 #define NIBBLE_MATMUL_H
 

@@ -496,9 +496,64 @@ static void test_device(const char *device)
     nib_close(ctx);
 }
 
+/* ---- a small stack ---- */
+
+enum { SMALL_STACK = 64 << 10, MANY_M = 100, MANY_N = 300, MANY_K = 256 };
+
+/* Weights of zeros, any x: what matters is where the kernels keep their tiles. */
+static void *run_on_small_stack(void *argument)
+{
+    const nib_acts acts = *(const nib_acts *)argument;
+    nib_matmul_desc d = desc_of(acts, NIB_RULE_SYM_FULL, 4, MANY_N, MANY_K, 32);
+    nib_ctx *ctx = NULL;
+    nib_stream *stream = NULL;
+    nib_matmul *plan = NULL;
+    d.max_m = MANY_M, d.bias_type = NIB_DTYPE_NONE;
+    CHECK_OK(nib_open("cpu", &(nib_options){sizeof(nib_options), 1, NULL}, &ctx));
+    CHECK_OK(nib_stream_open(ctx, &stream));
+    if (!CHECK_OK(nib_matmul_plan_open(ctx, &d, &plan))) return NULL;
+    size_t bytes[] = {MANY_M * MANY_K * 4, MANY_M * MANY_N * 4, nib_matmul_weights_bytes(plan),
+                      nib_matmul_workspace_bytes(plan)};
+    nib_mem mem[4];
+    for (int i = 0; i < 4; i++) {
+        void *memory = aligned(bytes[i]);
+        if (CHECK(memory != NULL)) memset(memory, 0, bytes[i]);
+        mem[i] = nib_wrap(memory, bytes[i]);
+    }
+    nib_matmul_args args = {
+        .size = sizeof args, .x = mem[0], .y = mem[1], .weights = mem[2], .workspace = mem[3]};
+    CHECK_OK(nib_matmul_prepare(stream, plan, args.workspace));
+    for (args.m = 1; args.m <= MANY_M; args.m += 33) CHECK_OK(nib_matmul_run(stream, plan, &args));
+    for (int i = 0; i < 4; i++) free(mem[i].handle);
+    nib_matmul_plan_close(plan);
+    nib_stream_close(stream);
+    nib_close(ctx);
+    return NULL;
+}
+
+/* A serving runtime's thread may have what musl gives it, or less. */
+static void test_small_stack(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    check_skip("a small stack", "a sanitizer's frames are larger");
+#else
+    nib_acts acts[] = {NIB_ACTS_FLOAT, NIB_ACTS_DYNAMIC};
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        CHECK(!pthread_attr_setstacksize(&attributes, SMALL_STACK));
+        if (CHECK(!pthread_create(&thread, &attributes, run_on_small_stack, &acts[i])))
+            pthread_join(thread, NULL);
+        pthread_attr_destroy(&attributes);
+    }
+#endif
+}
+
 int main(void)
 {
     test_device("ref");
     test_device("cpu");
+    test_small_stack();
     return check_done();
 }

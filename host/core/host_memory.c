@@ -61,8 +61,9 @@ nib_status nib_host_sync(void *impl, void *queue)
     return NIB_OK;
 }
 
-void nib_host_spans(const nib_request *request, void *span_ret[NIB_SPANS])
+void nib_host_spans(const nib_request *request, void *span_ret[NIB_HOST_SPANS])
 {
+    span_ret[NIB_SCRATCH] = NULL;
     for (int i = 0; i < NIB_SPANS; i++) {
         const nib_mem *mem = &request->span[i];
         span_ret[i] = mem->handle ? (char *)mem->handle + mem->offset : NULL;

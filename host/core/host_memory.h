@@ -14,7 +14,7 @@ void nib_host_stream_close(void *impl, void *queue, int borrowed);
 nib_status nib_host_sync(void *impl, void *queue);
 
 /* The addresses of a request's spans; NULL for those it lacks. */
-void nib_host_spans(const nib_request *request, void *span_ret[NIB_SPANS]);
+void nib_host_spans(const nib_request *request, void *span_ret[NIB_HOST_SPANS]);
 
 /* Sets round-to-nearest without flushing for the calling thread and returns what was set before,
  * for nib_fp_leave. */

@@ -78,7 +78,7 @@ typedef enum nib_item {
 int64_t nib_item_count(nib_item item, const nib_args *args);
 
 /* A kernel that runs on the host: items begin..end-1. Spans that a request lacks are NULL. */
-typedef void nib_host_kernel(void *const span[NIB_SPANS], const nib_args *args, nib_i64 begin,
+typedef void nib_host_kernel(void *const span[NIB_HOST_SPANS], const nib_args *args, nib_i64 begin,
                              nib_i64 end);
 
 typedef struct nib_launch {

@@ -149,18 +149,31 @@ static int64_t chunk_items(int64_t items, int64_t elements, int threads)
     return chunk ? chunk : 1;
 }
 
+/* A stream is the scratch memory of the thread that uses it. */
+static nib_status stream_open(void *impl, void *native, void **queue_ret)
+{
+    NIB_TRY(nib_host_stream_open(impl, native, queue_ret));
+    *queue_ret = nib_cpu_scratch();
+    return *queue_ret ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for a stream");
+}
+
+static void stream_close(void *impl, void *queue, int borrowed)
+{
+    (void)impl, (void)borrowed;
+    free(queue);
+}
+
 static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
                          const nib_request *request)
 {
-    (void)queue;
     cpu_device *device = impl;
-    void *span[NIB_SPANS];
+    void *span[NIB_HOST_SPANS];
     nib_host_spans(request, span);
     for (int i = 0; i < 2 && kernel->launch[i].host; i++) {
         int64_t items = nib_item_count(kernel->launch[i].item, &request->args);
         int64_t elements = item_elements(kernel->launch[i].item, &request->args);
         nib_cpu_pool_run(device->pool, kernel->launch[i].host, span, &request->args, items,
-                         chunk_items(items, elements, nib_cpu_pool_threads(device->pool)));
+                         chunk_items(items, elements, nib_cpu_pool_threads(device->pool)), queue);
     }
     return NIB_OK;
 }
@@ -173,8 +186,8 @@ const nib_backend nib_backend_cpu = {
     .open = open_device,
     .close = close_device,
     .features = features,
-    .stream_open = nib_host_stream_open,
-    .stream_close = nib_host_stream_close,
+    .stream_open = stream_open,
+    .stream_close = stream_close,
     .sync = nib_host_sync,
     .alloc = nib_host_alloc,
     .free = nib_host_free,

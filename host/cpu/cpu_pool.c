@@ -5,6 +5,7 @@
 #include "../core/host_memory.h"
 #include "../core/internal.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,9 +21,15 @@ typedef struct launch {
     _Atomic int64_t next; /* the first item that nobody has taken */
 } launch;
 
+typedef struct worker {
+    pthread_t thread;
+    nib_cpu_pool *pool;
+    void *scratch;
+} worker;
+
 struct nib_cpu_pool {
     int threads; /* workers + 1 */
-    pthread_t *workers;
+    worker *workers;
     pthread_mutex_t owner; /* held by the caller whose launch the workers have */
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t wake, done;
@@ -32,21 +39,25 @@ struct nib_cpu_pool {
     int closing;
 };
 
-static void work(launch *l)
+static void work(launch *l, void *scratch)
 {
+    void *span[NIB_HOST_SPANS];
     uint32_t saved = nib_fp_enter();
+    memcpy(span, l->span, sizeof span);
+    span[NIB_SCRATCH] = scratch;
     for (;;) {
         int64_t begin = atomic_fetch_add_explicit(&l->next, l->grain, memory_order_relaxed);
         if (begin >= l->items) break;
         int64_t end = l->items - begin < l->grain ? l->items : begin + l->grain;
-        l->kernel(l->span, l->args, begin, end);
+        l->kernel(span, l->args, begin, end);
     }
     nib_fp_leave(saved);
 }
 
-static void *worker(void *argument)
+static void *run_worker(void *argument)
 {
-    nib_cpu_pool *pool = argument;
+    worker *self = argument;
+    nib_cpu_pool *pool = self->pool;
     uint64_t seen = 0;
     pthread_mutex_lock(&pool->lock);
     while (!pool->closing) {
@@ -58,7 +69,7 @@ static void *worker(void *argument)
         seen = pool->serial;
         pool->busy++;
         pthread_mutex_unlock(&pool->lock);
-        work(l);
+        work(l, self->scratch);
         pthread_mutex_lock(&pool->lock);
         if (--pool->busy == 0) pthread_cond_signal(&pool->done);
     }
@@ -67,20 +78,27 @@ static void *worker(void *argument)
 }
 
 /* Signals are the program's own threads' business. */
-static int start_worker(nib_cpu_pool *pool, pthread_t *thread)
+static int start_worker(nib_cpu_pool *pool, worker *w)
 {
     sigset_t all, before;
+    w->pool = pool;
+    w->scratch = nib_cpu_scratch();
+    if (!w->scratch) return ENOMEM;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(thread, NULL, worker, pool);
+    int error = pthread_create(&w->thread, NULL, run_worker, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) free(w->scratch);
     return error;
 }
+
+/* Untouched until a kernel needs it. */
+void *nib_cpu_scratch(void) { return aligned_alloc(64, NIB_SCRATCH_BYTES); }
 
 nib_status nib_cpu_pool_open(int threads, nib_cpu_pool **pool_ret)
 {
     nib_cpu_pool *pool = calloc(1, sizeof *pool);
-    pthread_t *workers = calloc((size_t)threads, sizeof *workers);
+    worker *workers = calloc((size_t)threads, sizeof *workers);
     if (!pool || !workers) {
         free(pool);
         free(workers);
@@ -110,7 +128,10 @@ void nib_cpu_pool_close(nib_cpu_pool *pool)
     pool->closing = 1;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
-    for (int i = 0; i < pool->started; i++) pthread_join(pool->workers[i], NULL);
+    for (int i = 0; i < pool->started; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+        free(pool->workers[i].scratch);
+    }
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
@@ -121,29 +142,29 @@ void nib_cpu_pool_close(nib_cpu_pool *pool)
 
 int nib_cpu_pool_threads(const nib_cpu_pool *pool) { return pool->threads; }
 
-static void run_shared(nib_cpu_pool *pool, launch *l)
+static void run_shared(nib_cpu_pool *pool, launch *l, void *scratch)
 {
     pthread_mutex_lock(&pool->lock);
     pool->current = l;
     pool->serial++;
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
-    work(l);
+    work(l, scratch);
     pthread_mutex_lock(&pool->lock);
     pool->current = NULL; /* nobody joins any more */
     while (pool->busy) pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
 
-void nib_cpu_pool_run(nib_cpu_pool *pool, nib_host_kernel *kernel, void *const span[NIB_SPANS],
-                      const nib_args *args, int64_t items, int64_t grain)
+void nib_cpu_pool_run(nib_cpu_pool *pool, nib_host_kernel *kernel, void *const span[NIB_HOST_SPANS],
+                      const nib_args *args, int64_t items, int64_t grain, void *scratch)
 {
     launch l = {kernel, span, args, items, grain, 0};
     int shared = pool->threads > 1 && items > grain && !pthread_mutex_trylock(&pool->owner);
     if (!shared) {
-        work(&l);
+        work(&l, scratch);
         return;
     }
-    run_shared(pool, &l);
+    run_shared(pool, &l, scratch);
     pthread_mutex_unlock(&pool->owner);
 }

@@ -61,7 +61,7 @@ static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
                          const nib_request *request)
 {
     (void)impl, (void)queue;
-    void *span[NIB_SPANS];
+    void *span[NIB_HOST_SPANS];
     nib_host_spans(request, span);
     uint32_t saved = nib_fp_enter();
     kernel->launch[0].host(span, &request->args, 0, 1);

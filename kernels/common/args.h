@@ -16,6 +16,11 @@ enum {
     NIB_OUT = 5,    /* ranges, error blocks, counts, blocks out */
     NIB_REPORT = 6, /* the report of ranges and quantize, or absent */
     NIB_SPANS = 7,
+    /* The cpu's kernels get one more: memory of their thread, aligned to 64, of any contents. The stack
+     * of a caller's thread may be small. */
+    NIB_SCRATCH = 7,
+    NIB_HOST_SPANS = 8,
+    NIB_SCRATCH_BYTES = 1 << 19,
 
     /* What the operations of a matmul call them.
      *   pack      codes, scales, offsets (planes) -> NIB_Y (packed weights)

@@ -45,8 +45,8 @@ typedef struct cell_decode {
 } cell_decode;
 
 /* The cell of row `row` of the scales (0..period-1), group `g` in it. */
-static inline cell_decode load_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
-                                    nib_i64 g)
+static inline cell_decode load_cell(void *const span[NIB_HOST_SPANS], const nib_args *a,
+                                    nib_i64 row, nib_i64 g)
 {
     nib_i64 cell = row * a->scale_cols + g;
     cell_decode c = {load_element(span[NIB_SCALES], a->scale_type, cell), 0.0f, 1 << (a->bits - 1)};
@@ -65,7 +65,7 @@ static inline void store_zero(void *plane, const nib_args *a, nib_i64 cell, nib_
 }
 
 /* `c` NULL: the poisoned cell. */
-static inline void store_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 cell,
+static inline void store_cell(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 cell,
                               const nib_cell *c)
 {
     float nan = NIB_BITS_F32(NIB_QNAN_F32);
@@ -77,7 +77,7 @@ static inline void store_cell(void *const span[NIB_SPANS], const nib_args *a, ni
 }
 
 /* Values of row `row`, columns begin..end-1, as f32. */
-static inline void decode_row(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
+static inline void decode_row(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 row,
                               nib_i64 begin, nib_i64 end, float *values)
 {
     for (nib_i64 k = begin; k < end;) {

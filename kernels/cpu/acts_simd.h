@@ -76,7 +76,7 @@ static void lanes_sums(nib_i32 *sums, const int8_t *codes, const nib_args *a)
     }
 }
 
-static void lanes_prepare_codes(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m)
+static void lanes_prepare_codes(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m)
 {
     nib_u8 *out = span[NIB_OUT];
     nib_i64 x_bytes = a->p.acts == NIB_A_CODES ? 1 : NIB_X_BYTES(a->x_type);
@@ -113,7 +113,7 @@ INLINE void widen_row(float *to, const nib_u8 *x, int type, nib_i64 cols)
 }
 
 /* A row in f32, or in its own type. */
-static void lanes_prepare_row(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m)
+static void lanes_prepare_row(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m)
 {
     nib_i64 size = NIB_X_BYTES(a->p.x_form), from = NIB_X_BYTES(a->x_type);
     const nib_u8 *x = (const nib_u8 *)span[NIB_X] + m * a->p.x_pitch * from;

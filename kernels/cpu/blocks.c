@@ -46,8 +46,8 @@ NIB_CPU_KERNEL(nib_cpu_block_sums)
     }
 }
 
-static inline void quantize_blocks(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
-                                   nib_i64 end, nib_i32 block)
+static inline void quantize_blocks(void *const span[NIB_HOST_SPANS], const nib_args *a,
+                                   nib_i64 begin, nib_i64 end, nib_i32 block)
 {
     cell_report report = CELL_REPORT_EMPTY;
     nib_source s = {.x = span[NIB_X],
@@ -76,7 +76,7 @@ static inline void quantize_blocks(void *const span[NIB_SPANS], const nib_args *
 
 /* One function a type, so that each is compiled for its numbers. */
 #define NIB_BLOCK(ID, ...)                                                                         \
-    static void quantize_##ID(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,       \
+    static void quantize_##ID(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin,  \
                               nib_i64 end)                                                         \
     {                                                                                              \
         quantize_blocks(span, a, begin, end, NIB_B_##ID);                                          \

@@ -127,8 +127,8 @@ INLINE void report_plain(cell_report *report, const nib_args *a, nib_i64 item, p
 }
 
 /* Blocks of one element type; what holds a NaN, and the tail, go to the plain kernel. */
-INLINE void plain_blocks(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin, nib_i64 end,
-                         nib_block_form f, int type)
+INLINE void plain_blocks(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin,
+                         nib_i64 end, nib_block_form f, int type)
 {
     cell_report report = CELL_REPORT_EMPTY;
     int size = type == NIB_T_F32 ? 128 : 64;
@@ -152,7 +152,7 @@ INLINE void plain_blocks(void *const span[NIB_SPANS], const nib_args *a, nib_i64
     nib_cpu_quantize_blocks(span, a, begin, end);
 }
 
-INLINE void quantize_plain(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+INLINE void quantize_plain(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin,
                            nib_i64 end, nib_block_form f)
 {
     if (a->x_type == NIB_T_F32) plain_blocks(span, a, begin, end, f, NIB_T_F32);

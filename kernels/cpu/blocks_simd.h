@@ -105,7 +105,7 @@ INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *byte
 }
 
 /* Blocks item..item + LANES - 1. */
-INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args *a,
+INLINE void quantize_batch(batch *b, void *const span[NIB_HOST_SPANS], const nib_args *a,
                            cell_report *report, nib_i64 item, nib_block_form f, nib_i32 weighted)
 {
     int n = f.elements;
@@ -141,7 +141,7 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
     }
 }
 
-INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+INLINE void quantize_batches(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin,
                              nib_i64 end, nib_block_form f, nib_i32 weighted)
 {
     cell_report report = CELL_REPORT_EMPTY;
@@ -152,7 +152,7 @@ INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib
     nib_cpu_quantize_blocks(span, a, begin, end);
 }
 
-INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
+INLINE void quantize_form(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin,
                           nib_i64 end, nib_block_form f)
 {
     if (a->weights) quantize_batches(span, a, begin, end, f, 1);
@@ -164,7 +164,7 @@ INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i6
 /* One function a type, with and without an importance, compiled for its numbers. */
 #define NIB_BLOCK(ID, name, wire, elements, bytes, bits, group, rule, scale, low_at, low_bits,     \
                   low_run, high_at, high_bits, high_run, d_at, m_at, sub_at, sub, codes, text)     \
-    static void quantize_##ID(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,       \
+    static void quantize_##ID(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin,  \
                               nib_i64 end)                                                         \
     {                                                                                              \
         const nib_block_form f = {wire,     elements, bytes,   group,         low_at,              \

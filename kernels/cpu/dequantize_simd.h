@@ -51,8 +51,8 @@ static void fill_nan(void *y, int type, nib_i64 count)
 }
 
 /* The whole runs of a row. */
-INLINE void decode_groups(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, int type,
-                          int bits, int offset, int stream)
+INLINE void decode_groups(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 row,
+                          int type, int bits, int offset, int stream)
 {
     nib_i64 size = type == NIB_T_F32 ? 4 : 2, cell_row = row % a->period;
     nib_u8 *y = (nib_u8 *)span[NIB_Y] + row * a->cols * size;
@@ -70,11 +70,11 @@ INLINE void decode_groups(void *const span[NIB_SPANS], const nib_args *a, nib_i6
     }
 }
 
-typedef void decoder(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, int stream);
+typedef void decoder(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 row, int stream);
 
 #define DECODER(type, bits, offset)                                                                \
-    static void decode_##type##_##bits##_##offset(void *const span[NIB_SPANS], const nib_args *a,  \
-                                                  nib_i64 row, int stream)                         \
+    static void decode_##type##_##bits##_##offset(void *const span[NIB_HOST_SPANS],                \
+                                                  const nib_args *a, nib_i64 row, int stream)      \
     {                                                                                              \
         if (stream) decode_groups(span, a, row, NIB_T_##type, bits, NIB_O_##offset, 1);            \
         else decode_groups(span, a, row, NIB_T_##type, bits, NIB_O_##offset, 0);                   \

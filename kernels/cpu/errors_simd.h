@@ -74,8 +74,8 @@ typedef struct decoder {
     vf scale, min;
 } decoder;
 
-INLINE void decoder_group(decoder *d, void *const span[NIB_SPANS], const nib_args *a, nib_i64 row,
-                          nib_i64 k)
+INLINE void decoder_group(decoder *d, void *const span[NIB_HOST_SPANS], const nib_args *a,
+                          nib_i64 row, nib_i64 k)
 {
     cell_decode c = load_cell(span, a, row % a->period, k / a->group);
     int finite = nib_is_finite(c.scale) && nib_is_finite(c.min);
@@ -97,7 +97,7 @@ INLINE void decode_run(vf y[PARTS], const decoder *d, const nib_u8 *codes, int f
 }
 
 /* The short last run of a block, with zeros behind it, which add nothing. */
-static void load_rest(float x[32], float y[32], void *const span[NIB_SPANS], const nib_args *a,
+static void load_rest(float x[32], float y[32], void *const span[NIB_HOST_SPANS], const nib_args *a,
                       nib_i64 row, nib_i64 begin, nib_i64 end)
 {
     nib_i64 at = row * a->cols + begin;
@@ -111,8 +111,8 @@ static void load_rest(float x[32], float y[32], void *const span[NIB_SPANS], con
 }
 
 /* One block; bits 0: y is an array of elements. */
-INLINE void measure(void *const span[NIB_SPANS], const nib_args *a, error_block_at b, float *block,
-                    int x_type, int bits, int has_min)
+INLINE void measure(void *const span[NIB_HOST_SPANS], const nib_args *a, error_block_at b,
+                    float *block, int x_type, int bits, int has_min)
 {
     sums s = sums_start();
     decoder d = {.stop = 0};
@@ -140,12 +140,12 @@ INLINE void measure(void *const span[NIB_SPANS], const nib_args *a, error_block_
     sums_end(&s, block);
 }
 
-typedef void measurer(void *const span[NIB_SPANS], const nib_args *a, error_block_at b,
+typedef void measurer(void *const span[NIB_HOST_SPANS], const nib_args *a, error_block_at b,
                       float *block);
 
 #define MEASURER(type, bits, offset)                                                               \
-    static void measure_##type##_##bits##_##offset(void *const span[NIB_SPANS], const nib_args *a, \
-                                                   error_block_at b, float *block)                 \
+    static void measure_##type##_##bits##_##offset(                                                \
+        void *const span[NIB_HOST_SPANS], const nib_args *a, error_block_at b, float *block)       \
     {                                                                                              \
         measure(span, a, b, block, NIB_T_##type, bits, NIB_O_##offset == NIB_O_MIN);               \
     }

@@ -7,7 +7,7 @@
 #include "../common/args.h"
 
 #define NIB_CPU_KERNEL(name)                                                                       \
-    void name(void *const span[NIB_SPANS], const nib_args *args, nib_i64 begin, nib_i64 end)
+    void name(void *const span[NIB_HOST_SPANS], const nib_args *args, nib_i64 begin, nib_i64 end)
 NIB_CPU_KERNEL(nib_cpu_ranges);
 NIB_CPU_KERNEL(nib_cpu_quantize_cells);
 NIB_CPU_KERNEL(nib_cpu_quantize_runs);

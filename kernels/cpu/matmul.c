@@ -44,7 +44,7 @@ typedef struct plain_row {
     const nib_u8 *offset;
 } plain_row;
 
-static plain_row row_of(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n)
+static plain_row row_of(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 n)
 {
     const nib_u8 *from = span[NIB_WEIGHTS];
     nib_i64 at = n * a->scale_cols, size = a->offset == NIB_O_MIN ? 4 : 1;
@@ -53,7 +53,7 @@ static plain_row row_of(void *const span[NIB_SPANS], const nib_args *a, nib_i64 
                        from + a->p.offsets_at + at * size};
 }
 
-static void store_sum(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
+static void store_sum(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
                       float sum)
 {
     if (a->p.bias_type) sum += load_element(span[NIB_BIAS], a->p.bias_type, n);

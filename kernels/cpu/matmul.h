@@ -9,7 +9,7 @@
 /* ---- weights ---- */
 
 /* w' = u - 2^(bits-1) of element (n, k); 0 outside the matrix. */
-static inline nib_i32 packed_code(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n,
+static inline nib_i32 packed_code(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 n,
                                   nib_i64 k)
 {
     if (n >= a->rows || k >= a->cols) return 0;
@@ -18,8 +18,8 @@ static inline nib_i32 packed_code(void *const span[NIB_SPANS], const nib_args *a
 
 /* Writes scale and offset of group g of row n as number `at` of their sections, in f32 and int8;
  * zeros where there is no such row. A cell that decodes to NaN gets the scale NaN. */
-static inline void pack_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n, nib_i64 g,
-                             nib_i64 at)
+static inline void pack_cell(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 n,
+                             nib_i64 g, nib_i64 at)
 {
     nib_u8 *to = span[NIB_Y];
     cell_decode c = {0.0f, 0.0f, 1 << (a->bits - 1)};
@@ -50,7 +50,7 @@ static inline void row_range(const void *x, const nib_args *a, float *min_ret, f
 }
 
 /* Row m of x as int8 codes, with its scale, zero point and sums. Rows behind the last are zero. */
-static inline void prepare_codes(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m)
+static inline void prepare_codes(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m)
 {
     nib_u8 *out = span[NIB_OUT];
     nib_i64 x_bytes = a->x_type == NIB_T_I8 ? 1 : NIB_X_BYTES(a->x_type);
@@ -89,7 +89,7 @@ static inline void prepare_codes(void *const span[NIB_SPANS], const nib_args *a,
 }
 
 /* Row m of x in the type that the kernel multiplies, zeros behind it. */
-static inline void prepare_row(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m)
+static inline void prepare_row(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m)
 {
     if (a->p.x_form == NIB_T_I8) {
         prepare_codes(span, a, m);

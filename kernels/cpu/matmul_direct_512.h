@@ -33,7 +33,7 @@ enum {
     AHEAD_GROUPS = 8 /* scales */
 };
 
-/* 440 KiB, on the stack of the thread; few rows touch little of it. */
+/* The thread's scratch; few rows touch little of it. */
 typedef struct tile {
     _Alignas(64) nib_u8 x[TILE_M * X_PITCH];
     _Alignas(64) nib_i32 open[TILE_M][TILE_N]; /* of a group that goes on: int32, or f32 */
@@ -47,6 +47,7 @@ typedef struct tile {
     const nib_u8 *only; /* the block of x where it is one row: not laid out */
     int vectors;        /* of the tile: fewer at the end of N */
 } tile;
+_Static_assert(sizeof(tile) <= NIB_SCRATCH_BYTES, "a tile fits the scratch");
 
 /* The part of some panels that lies in a block of columns. */
 typedef struct strip {
@@ -447,10 +448,10 @@ INLINE void multiply(tile *t, const nib_args *a, const panels *p, strip s, const
     }
 }
 
-INLINE void direct_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 item, int form,
+INLINE void direct_item(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 item, int form,
                         pass_function *const four[], pass_function *const eight[])
 {
-    tile t;
+    tile *t = span[NIB_SCRATCH];
     nib_i64 tiles = (a->rows + a->p.tile_n - 1) / a->p.tile_n;
     nib_i64 m = item / tiles * a->p.tile_m, n = item % tiles * a->p.tile_n;
     int count = (int)min_i64(a->p.tile_m, a->p.m - m), size = 4 / step_codes(form);
@@ -459,20 +460,20 @@ INLINE void direct_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 
     nib_i64 block = STEPS * step_codes(form);
     if (a->scale_cols > 1) block = min_i64(block, MOST_PIECES * a->group);
     x_rows x = x_rows_of(span[NIB_X], a);
-    t.vectors = (int)min_i64(a->p.tile_n, a->p.pack_rows - n) / LANES;
-    for (int r = 0; r < whole; r++) memset(t.totals[r], 0, (size_t)t.vectors * LANES * 4);
+    t->vectors = (int)min_i64(a->p.tile_n, a->p.pack_rows - n) / LANES;
+    for (int r = 0; r < whole; r++) memset(t->totals[r], 0, (size_t)t->vectors * LANES * 4);
     for (nib_i64 k = 0; k < a->p.pack_cols; k += block) {
         strip s = {0, k, min_i64(k + block, a->p.pack_cols), 0, 0};
-        cut_block(&t, a, &s);
+        cut_block(t, a, &s);
         for (int r = 0; r < whole; r++)
-            lay_row(&t, a, (const nib_u8 *)span[NIB_X] + (m + r) * a->p.pack_cols * size,
+            lay_row(t, a, (const nib_u8 *)span[NIB_X] + (m + r) * a->p.pack_cols * size,
                     form == STEP_S8 ? x.zeros[m + r] : 0, r, whole, &s, form);
-        if (a->p.pack_bits == 4) multiply(&t, a, &p, s, x.zeros + m, whole, four, form, 4);
-        else multiply(&t, a, &p, s, x.zeros + m, whole, eight, form, 8);
+        if (a->p.pack_bits == 4) multiply(t, a, &p, s, x.zeros + m, whole, four, form, 4);
+        else multiply(t, a, &p, s, x.zeros + m, whole, eight, form, 8);
     }
     for (int r = 0; r < count; r++)
-        for (int v = 0; v < t.vectors; v++)
-            end_row(span, a, m + r, n + v * LANES, (vf)v_load(&t.totals[r][v * LANES]),
+        for (int v = 0; v < t->vectors; v++)
+            end_row(span, a, m + r, n + v * LANES, (vf)v_load(&t->totals[r][v * LANES]),
                     form == STEP_S8 ? &x.scales[m + r] : NULL);
 }
 

@@ -27,7 +27,7 @@ enum {
 
 INLINE int step_codes(int form) { return form == STEP_F32 ? 1 : 2; }
 
-/* 270 KiB, on the stack of the thread. */
+/* The thread's scratch. */
 typedef struct blocks {
     _Alignas(64) nib_u8 w[TILE_N * STEPS * 4];
     _Alignas(64) nib_u8 x[TILE_M * X_PITCH];
@@ -37,6 +37,7 @@ typedef struct blocks {
     float ones[MOST_PIECES][TILE_M];                      /* sums of float x over pieces */
     int vectors;                                          /* of the tile: fewer at the end of N */
 } blocks;
+_Static_assert(sizeof(blocks) <= NIB_SCRATCH_BYTES, "blocks fit the scratch");
 
 /* ---- laying out ---- */
 
@@ -226,8 +227,9 @@ INLINE void multiply_floats(blocks *b, const nib_args *a, const panels *p, const
 /* ---- items ---- */
 
 /* One block of columns, for `count` rows of the tile. */
-INLINE void add_block(blocks *b, void *const span[NIB_SPANS], const nib_args *a, const panels *p,
-                      nib_i64 m, int count, nib_i64 block, int form, int rows, int wide)
+INLINE void add_block(blocks *b, void *const span[NIB_HOST_SPANS], const nib_args *a,
+                      const panels *p, nib_i64 m, int count, nib_i64 block, int form, int rows,
+                      int wide)
 {
     nib_i64 stop = min_i64(a->p.pack_cols, block + STEPS * step_codes(form));
     nib_i64 size = form == STEP_F32 ? 4 : 1;
@@ -251,22 +253,22 @@ INLINE void add_block(blocks *b, void *const span[NIB_SPANS], const nib_args *a,
             }
 }
 
-INLINE void large_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 item, int form,
+INLINE void large_item(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 item, int form,
                        int rows, int wide)
 {
-    blocks b;
+    blocks *b = span[NIB_SCRATCH];
     nib_i64 tiles = (a->rows + TILE_N - 1) / TILE_N;
     nib_i64 m = item / tiles * TILE_M, n = item % tiles * TILE_N;
     int count = (int)min_i64(TILE_M, a->p.m - m), whole = (count + rows - 1) / rows * rows;
     panels p = panels_at(span, a, n / PANEL_ROWS);
-    b.vectors = (int)min_i64(TILE_N, a->p.pack_rows - n) / LANES;
-    memset(b.totals, 0, (size_t)whole * sizeof b.totals[0]);
+    b->vectors = (int)min_i64(TILE_N, a->p.pack_rows - n) / LANES;
+    memset(b->totals, 0, (size_t)whole * sizeof b->totals[0]);
     for (nib_i64 k = 0; k < a->p.pack_cols; k += STEPS * step_codes(form))
-        add_block(&b, span, a, &p, m, whole, k, form, rows, wide);
+        add_block(b, span, a, &p, m, whole, k, form, rows, wide);
     x_rows x = x_rows_of(span[NIB_X], a);
     for (int r = 0; r < count; r++)
-        for (int v = 0; v < b.vectors; v++)
-            end_row(span, a, m + r, n + v * LANES, (vf)v_load(&b.totals[r][v * LANES]),
+        for (int v = 0; v < b->vectors; v++)
+            end_row(span, a, m + r, n + v * LANES, (vf)v_load(&b->totals[r][v * LANES]),
                     form == STEP_F32 ? NULL : &x.scales[m + r]);
 }
 

@@ -151,8 +151,8 @@ INLINE void store_lanes(nib_u8 *y, vf sums, int type)
 }
 
 /* y[m, n..] = sums * x_scale + bias: one rounding each, in this order. */
-INLINE void end_row(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n, vf sums,
-                    const float *x_scale)
+INLINE void end_row(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
+                    vf sums, const float *x_scale)
 {
     float parts[LANES];
     nib_i64 size = a->y_type == NIB_T_F32 ? 4 : 2, bias_size = a->p.bias_type == NIB_T_F32 ? 4 : 2;

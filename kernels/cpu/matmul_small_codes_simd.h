@@ -42,7 +42,7 @@ INLINE vi total_packed(const panels *p, int v, nib_i64 from, nib_i64 to, int bit
     return sum;
 }
 
-INLINE void codes_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
+INLINE void codes_tile(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
                        const panels *p, int first, int rows, int vectors, int bits)
 {
     x_rows x = x_rows_of(span[NIB_X], a);
@@ -79,7 +79,7 @@ INLINE void codes_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m
             end_row(span, a, m + r, n + v * LANES, totals[r * vectors + v], &x.scales[m + r]);
 }
 
-INLINE void codes_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
+INLINE void codes_item(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
                        const panels *p, int first, int rows, int vectors)
 {
     if (a->p.pack_bits == 4) codes_tile(span, a, m, n, p, first, rows, vectors, 4);

@@ -32,7 +32,7 @@ INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, 
     }
 }
 
-INLINE void floats_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
+INLINE void floats_tile(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
                         const panels *p, int first, int rows, int vectors, int bits)
 {
     const float *x = (const float *)span[NIB_X] + m * a->p.pack_cols;
@@ -63,7 +63,7 @@ INLINE void floats_tile(void *const span[NIB_SPANS], const nib_args *a, nib_i64 
             end_row(span, a, m + r, n + v * LANES, totals[r * vectors + v], NULL);
 }
 
-INLINE void floats_item(void *const span[NIB_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
+INLINE void floats_item(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 m, nib_i64 n,
                         const panels *p, int first, int rows, int vectors)
 {
     if (a->p.pack_bits == 8) floats_tile(span, a, m, n, p, first, rows, vectors, 8);

@@ -28,8 +28,8 @@ static uint64_t gather_octet(const nib_u8 *plane, const nib_place *p, nib_i64 n,
 }
 
 /* Eight unsigned packed codes of row n from column k on, one a byte; 0 outside the matrix. */
-static uint64_t octet_at_edge(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n, nib_i64 k,
-                              uint64_t shift)
+static uint64_t octet_at_edge(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 n,
+                              nib_i64 k, uint64_t shift)
 {
     nib_i64 count = min_i64(8, a->cols - k);
     if (n >= a->rows || count <= 0) return 0;
@@ -48,7 +48,7 @@ static inline void store_octet(nib_u8 *block, nib_i64 r, uint64_t octet, int bit
 }
 
 /* A panel, eight columns at a time. `width`: of codes in streams along K; 0: they lie otherwise. */
-static inline void pack_codes(void *const span[NIB_SPANS], const nib_args *a, nib_i64 panel,
+static inline void pack_codes(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 panel,
                               int width, int bits)
 {
     nib_i64 n = panel * PANEL_ROWS, step = bits == 4 ? PANEL_BLOCK : 2 * PANEL_BLOCK;
@@ -64,7 +64,7 @@ static inline void pack_codes(void *const span[NIB_SPANS], const nib_args *a, ni
                         bits, a->p.acts == NIB_A_FLOAT);
 }
 
-static void pack_panel(void *const span[NIB_SPANS], const nib_args *a, nib_i64 panel)
+static void pack_panel(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 panel)
 {
     int streams = a->codes.axis == NIB_AXIS_COLS && !a->codes.strided;
     int width = streams ? a->codes.width : 0;
@@ -76,7 +76,7 @@ static void pack_panel(void *const span[NIB_SPANS], const nib_args *a, nib_i64 p
 
 /* Scales and offsets of group g of row n, which is row r of its panel. A cell that decodes to NaN gets
  * the scale NaN. */
-static void pack_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 n, nib_i64 g)
+static void pack_cell(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 n, nib_i64 g)
 {
     nib_u8 *to = span[NIB_Y];
     nib_i64 at = (n / PANEL_ROWS * a->scale_cols + g) * PANEL_ROWS + n % PANEL_ROWS;

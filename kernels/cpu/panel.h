@@ -51,7 +51,7 @@ typedef struct panels {
     nib_i32 offset_bytes;                       /* of 16 offsets */
 } panels;
 
-static inline panels panels_at(void *const span[NIB_SPANS], const nib_args *a, nib_i64 first)
+static inline panels panels_at(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 first)
 {
     const nib_u8 *from = span[NIB_WEIGHTS];
     panels p;

@@ -25,8 +25,8 @@ NIB_CPU_KERNEL(nib_cpu_quantize_cells)
 }
 
 /* The parameters for encoding, from the planes; *poisoned_ret: codes are 0. */
-static nib_cell encoding(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, nib_i64 g,
-                         nib_i32 *poisoned_ret)
+static nib_cell encoding(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 row,
+                         nib_i64 g, nib_i32 *poisoned_ret)
 {
     cell_decode stored = load_cell(span, a, row, g);
     nib_cell c = nib_cell_limits(a->bits, a->offset, a->low);
@@ -38,8 +38,8 @@ static nib_cell encoding(void *const span[NIB_SPANS], const nib_args *a, nib_i64
 }
 
 /* The codes of row `row`, columns begin..end-1: at most 32. */
-static void encode_run(void *const span[NIB_SPANS], const nib_args *a, nib_i64 row, nib_i64 begin,
-                       nib_i64 end, nib_u8 codes[32])
+static void encode_run(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 row,
+                       nib_i64 begin, nib_i64 end, nib_u8 codes[32])
 {
     for (nib_i64 k = begin; k < end;) {
         nib_i32 poisoned;

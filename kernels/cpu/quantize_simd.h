@@ -113,7 +113,7 @@ INLINE void make_cells(batch *b, const nib_args *a)
     }
 }
 
-static void store_cells(const batch *b, void *const span[NIB_SPANS], const nib_args *a)
+static void store_cells(const batch *b, void *const span[NIB_HOST_SPANS], const nib_args *a)
 {
     nib_i64 cell = b->row * a->scale_cols + b->first;
     store_raw(span[NIB_SCALES], a->scale_type, cell, b->scale_bits, b->count);
@@ -205,7 +205,7 @@ static encoder *find_encoder(const nib_args *a)
 
 /* ---- rows ---- */
 
-static void do_plainly(const batch *b, void *const span[NIB_SPANS], const nib_args *a)
+static void do_plainly(const batch *b, void *const span[NIB_HOST_SPANS], const nib_args *a)
 {
     nib_i64 runs = (a->cols + 31) / 32, run = b->row * runs;
     for (nib_i64 g = 0; g < b->count; g++) {

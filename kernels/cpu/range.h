@@ -10,7 +10,7 @@ typedef struct cell_range {
 } cell_range;
 
 /* Takes in columns begin..end-1 of a row. Start from {INFINITY, -INFINITY, 0}. */
-static inline void range_row(cell_range *range, void *const span[NIB_SPANS], const nib_args *a,
+static inline void range_row(cell_range *range, void *const span[NIB_HOST_SPANS], const nib_args *a,
                              nib_i64 row, nib_i64 begin, nib_i64 end)
 {
     for (nib_i64 k = begin; k < end; k++) {
@@ -22,7 +22,8 @@ static inline void range_row(cell_range *range, void *const span[NIB_SPANS], con
     }
 }
 
-static inline cell_range range_cell(void *const span[NIB_SPANS], const nib_args *a, nib_i64 cell)
+static inline cell_range range_cell(void *const span[NIB_HOST_SPANS], const nib_args *a,
+                                    nib_i64 cell)
 {
     cell_range range = {INFINITY, -INFINITY, 0};
     nib_i64 begin = cell % a->scale_cols * a->group, end = min_i64(a->cols, begin + a->group);

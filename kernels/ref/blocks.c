@@ -29,7 +29,7 @@ static void report_block(uint32_t *count, int nonfinite, int poisoned, int zeros
 }
 
 /* The mean of the squares of a row. */
-static float row_mean(void *const span[NIB_SPANS], const nib_args *a, int64_t row)
+static float row_mean(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t row)
 {
     float sum = 0.0f;
     for (int64_t k = 0; k < a->cols; k++) {
@@ -39,7 +39,8 @@ static float row_mean(void *const span[NIB_SPANS], const nib_args *a, int64_t ro
     return sum / (float)a->cols;
 }
 
-static void quantize_one(void *const span[NIB_SPANS], const nib_args *a, int64_t index, float mean)
+static void quantize_one(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t index,
+                         float mean)
 {
     int block = a->form.block, nonfinite = 0, zeros = 1;
     nib_ref_shape shape = nib_ref_block_shape(block);

@@ -43,7 +43,7 @@ static void meet(lane lanes[LANES])
 static float plain_nan(float x) { return isnan(x) ? nib_ref_float(0x7fc00000u) : x; }
 
 /* Elements k..stop-1 of row r; none where the block lies past a short last segment. */
-static void measure_block(void *const span[NIB_SPANS], const nib_args *a, int64_t r, int64_t k,
+static void measure_block(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t r, int64_t k,
                           int64_t stop, float *block)
 {
     lane lanes[LANES] = {{{0.0f}, 0.0f}};

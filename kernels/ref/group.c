@@ -95,7 +95,7 @@ int64_t nib_ref_code(const nib_ref_group *g, float x)
     return (int64_t)(g->bias + nearbyint(fmin(fmax((double)placed, g->low), g->high)));
 }
 
-float nib_ref_decoded(void *const span[NIB_SPANS], const nib_args *a, int64_t r, int64_t k)
+float nib_ref_decoded(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t r, int64_t k)
 {
     int64_t p = r % a->period, c = k / a->group, cell = p * a->scale_cols + c;
     double u = (double)nib_ref_get(span[NIB_CODES], &a->codes, r, k);

@@ -43,7 +43,7 @@ typedef struct weights {
     double half;
 } weights;
 
-static weights row_of(void *const span[NIB_SPANS], const nib_args *a, int64_t n)
+static weights row_of(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t n)
 {
     const char *from = span[NIB_WEIGHTS];
     int64_t at = n * a->scale_cols;
@@ -80,7 +80,7 @@ static nib_args row_args(const nib_args *a)
 }
 
 /* Scale and zero point of row `m`, and what encodes it. */
-static nib_ref_group measure(void *const span[NIB_SPANS], const nib_args *a, const void *x,
+static nib_ref_group measure(void *const span[NIB_HOST_SPANS], const nib_args *a, const void *x,
                              int64_t m)
 {
     nib_args row = row_args(a);
@@ -108,7 +108,7 @@ static int8_t code_of(const nib_ref_group *g, const nib_args *a, const void *x, 
     return (int8_t)(nib_ref_code(&finite, value) - 128);
 }
 
-static void prepare_codes(void *const span[NIB_SPANS], const nib_args *a, int64_t m)
+static void prepare_codes(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t m)
 {
     char *out = span[NIB_OUT];
     int64_t x_bytes = a->p.acts == NIB_A_CODES ? 1 : a->x_type == NIB_T_F32 ? 4 : 2;
@@ -149,7 +149,7 @@ NIB_REF_KERNEL(nib_ref_acts)
 
 /* ---- products ---- */
 
-static float finish(void *const span[NIB_SPANS], const nib_args *a, int64_t n, double sum)
+static float finish(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t n, double sum)
 {
     if (!a->p.bias_type) return (float)sum;
     return (float)(sum + (double)nib_ref_read(span[NIB_BIAS], a->p.bias_type, n));

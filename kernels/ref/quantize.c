@@ -18,7 +18,7 @@ NIB_REF_KERNEL(nib_ref_ranges)
         }
 }
 
-static void write_group(void *const span[NIB_SPANS], const nib_args *a, const nib_ref_group *g,
+static void write_group(void *const span[NIB_HOST_SPANS], const nib_args *a, const nib_ref_group *g,
                         int64_t p, int64_t c)
 {
     int64_t cell = p * a->scale_cols + c;

@@ -55,14 +55,14 @@ void nib_ref_parameters(nib_ref_group *g, const nib_args *a);
 /* u of an admitted value. */
 int64_t nib_ref_code(const nib_ref_group *g, float x);
 /* The f32 value of element (r, k) of the planes. */
-float nib_ref_decoded(void *const span[NIB_SPANS], const nib_args *a, int64_t r, int64_t k);
+float nib_ref_decoded(void *const span[NIB_HOST_SPANS], const nib_args *a, int64_t r, int64_t k);
 /* Adds group number `index` to the report; `quantized`: with its scale's fate. */
 void nib_ref_report(void *report, const nib_ref_group *g, int64_t index, int quantized);
 
 /* ---- the kernels: host/ref/ref_kernels.def; one item does everything ---- */
 
 #define NIB_REF_KERNEL(name)                                                                       \
-    void name(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin, nib_i64 end)
+    void name(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 begin, nib_i64 end)
 NIB_REF_KERNEL(nib_ref_ranges);
 NIB_REF_KERNEL(nib_ref_quantize);
 NIB_REF_KERNEL(nib_ref_dequantize);
