@@ -26,7 +26,7 @@ import mutants  # noqa: E402
 PARTS = 20
 CAUGHT = re.compile(r"bytes differ|bytes written outside|changed its input|cuda-host: |failed: (?!.*never ran)")
 MATMUL = re.compile(r"matmul|warp_tile|acts|pack")
-HEADERS = {"device.cuh": "", "matmul.cuh": "matmul|pack", "warp_tile.cuh": "matmul_small|matmul_tiles"}
+HEADERS = {"device.cuh": "", "block.cuh": "blocks", "block_quantize.cuh": "blocks_", "matmul.cuh": "matmul|pack", "warp_tile.cuh": "matmul_small|matmul_tiles"}
 FLAGS = ["-O1", "-g1", "-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing", "-xc++"]
 
 
