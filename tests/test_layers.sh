@@ -12,7 +12,7 @@ kernels/common
 kernels/ref      kernels/common/args.h
 kernels/cpu      kernels/common/* include/nibble_schemes.def
 kernels/opencl   kernels/common/*
-kernels/cuda     kernels/common/*
+kernels/cuda     kernels/common/* include/nibble_schemes.def
 host/core        include/nibble.h include/nibble_matmul.h include/nibble_schemes.def kernels/common/args.h
 host/ref         host/core/* include/nibble.h kernels/common/args.h
 host/cpu         host/core/* include/nibble.h kernels/common/args.h kernels/common/probe.h
