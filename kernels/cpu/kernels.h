@@ -31,6 +31,8 @@ NIB_CPU_KERNEL(nib_cpu_quantize_blocks);
 NIB_CPU_KERNEL(nib_cpu_quantize_blocks_avx2);
 NIB_CPU_KERNEL(nib_cpu_quantize_blocks_avx512);
 NIB_CPU_KERNEL(nib_cpu_dequantize_blocks);
+NIB_CPU_KERNEL(nib_cpu_dequantize_blocks_avx2);
+NIB_CPU_KERNEL(nib_cpu_dequantize_blocks_avx512);
 NIB_CPU_KERNEL(nib_cpu_unpack_blocks);
 NIB_CPU_KERNEL(nib_cpu_acts_avx2);
 NIB_CPU_KERNEL(nib_cpu_acts_avx512);

@@ -324,7 +324,11 @@ INLINE vf v_gather(const float *p, vi index)
 {
     return (vf)_mm256_i32gather_ps(p, (__m256i)index, 4);
 }
-/* The low byte of each lane. */
+/* LANES bytes, each a lane; and the low byte of each lane. */
+INLINE vi v_load_bytes(const nib_u8 *p)
+{
+    return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
 INLINE void v_store_bytes(nib_u8 *p, vi v)
 {
     __m256i pairs = _mm256_packus_epi32((__m256i)(v & 255), (__m256i)(v & 255));

@@ -295,7 +295,11 @@ INLINE vf v_gather(const float *p, vi index)
 {
     return (vf)_mm512_i32gather_ps((__m512i)index, p, 4);
 }
-/* The low byte of each lane. */
+/* LANES bytes, each a lane; and the low byte of each lane. */
+INLINE vi v_load_bytes(const nib_u8 *p)
+{
+    return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
 INLINE void v_store_bytes(nib_u8 *p, vi v)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));
