@@ -4,7 +4,7 @@
  *   x of LANES blocks --transposed--> x[elements] vectors --search.h--> numbers of the blocks,
  *   codes[elements] x LANES bytes --transposed--> each block's bytes
  *
- * Tails below LANES blocks go to the plain kernel. Bound: arithmetic; q4_K takes 21 steps of 17
+ * In a tail below LANES blocks the other lanes are zeros. Bound: arithmetic; q4_K takes 21 steps of 17
  * operations a weight (AVX-512, 16 lanes: about 25 cycles a weight). */
 #ifndef NIB_CPU_BLOCKS_SIMD_H
 #define NIB_CPU_BLOCKS_SIMD_H
@@ -32,7 +32,7 @@ NIB_FN vf nib_source_mean(nib_source s) { return s.mean; }
 /* LANES blocks on their way. */
 typedef struct batch {
     vf x[256], importance[256];
-    float rows[LANES * 256];
+    float rows[LANES * 256], tail[LANES * 256];
     nib_u8 codes[256][LANES], row[256];
     nib_parts parts;
     vm nonfinite, zeros;
@@ -104,14 +104,20 @@ INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *byte
         put_plane(bytes + f.high_at, b->row, f.elements, f.low_bits, f.high_bits, f.high_run);
 }
 
-/* Blocks item..item + LANES - 1. */
+/* Blocks item..item + count - 1, LANES at most. */
 INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args *a,
-                           cell_report *report, nib_i64 item, nib_block_form f, nib_i32 weighted)
+                           cell_report *report, nib_i64 item, int count, nib_block_form f,
+                           nib_i32 weighted)
 {
-    int n = f.elements;
+    int n = f.elements, block_bytes = n * (a->x_type == NIB_T_F32 ? 4 : 2);
+    const nib_u8 *x = (const nib_u8 *)span[NIB_X] + item * block_bytes;
     nib_u8 *out = (nib_u8 *)span[NIB_OUT] + item * f.bytes;
     nib_source s = {b->x, b->importance, weighted, v_splat(0.0f)};
-    load_batch(b, a, (const nib_u8 *)span[NIB_X] + item * n * (a->x_type == NIB_T_F32 ? 4 : 2), n);
+    if (count < LANES) {
+        memset(b->tail, 0, sizeof b->tail);
+        x = memcpy(b->tail, x, (size_t)(count * block_bytes));
+    }
+    load_batch(b, a, x, n);
     if (weighted) {
         const float *importance = span[NIB_SCALES];
         vi at = v_splat_int(0);
@@ -119,7 +125,7 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
             at[lane] = (nib_i32)((item + lane) % a->scale_cols) * n;
         for (int i = 0; i < n; i++) b->importance[i] = v_gather(importance + i, at);
     }
-    for (int lane = 0; a->weights == NIB_W_ROW && lane < LANES; lane++) {
+    for (int lane = 0; a->weights == NIB_W_ROW && lane < count; lane++) {
         float mean;
         memcpy(&mean, out + lane * f.bytes, sizeof mean);
         s.mean[lane] = mean;
@@ -131,7 +137,7 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
         for (int i = 0; i < nib_group_of(f.block); i++)
             v_store_bytes(b->codes[j * nib_group_of(f.block) + i], code[i]);
     }
-    for (int lane = 0; lane < LANES; lane++, out += f.bytes) {
+    for (int lane = 0; lane < count; lane++, out += f.bytes) {
         int nonfinite = m_lane(b->nonfinite, lane);
         for (int i = 0; i < n; i++) b->row[i] = b->codes[i][lane];
         if (nonfinite && a->nonfinite == NIB_N_ERROR) poison_block(out, f);
@@ -146,10 +152,9 @@ INLINE void quantize_batches(void *const span[NIB_SPANS], const nib_args *a, nib
 {
     cell_report report = CELL_REPORT_EMPTY;
     batch b;
-    for (; end - begin >= LANES; begin += LANES)
-        quantize_batch(&b, span, a, &report, begin, f, weighted);
+    for (; begin < end; begin += LANES)
+        quantize_batch(&b, span, a, &report, begin, (int)min_i64(end - begin, LANES), f, weighted);
     report_add(span[NIB_REPORT], &report);
-    nib_cpu_quantize_blocks(span, a, begin, end);
 }
 
 INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin,
