@@ -12,27 +12,46 @@
 #include "kernels.h"
 #include "lanes_simd.h"
 
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
 /* The codes' parts of `bits` bits that the plane at `bytes` holds in runs, into bits from `shift` up;
  * the plane of bit 0 comes first. */
-INLINE void take_plane(const nib_u8 *bytes, nib_u8 *code, int elements, int shift, int bits,
-                       int run)
+INLINE void take_runs(const nib_u8 *bytes, nib_u8 *code, int elements, int shift, int bits, int run)
 {
     int of_byte = 8 / bits, mask = (1 << bits) - 1;
-    for (int chunk = 0; chunk < elements; chunk += run * of_byte, bytes += run)
-        for (int k = 0; k < of_byte; k++)
-            for (int l = 0; l < run; l++) {
-                int part = (bytes[l] >> (k * bits) & mask) << shift;
-                nib_u8 *to = code + chunk + k * run + l;
-                *to = (nib_u8)(shift ? *to | part : part);
+    for (int chunk = 0; chunk < elements; chunk += run * of_byte)
+        for (int l = 0; l < run; l += 16, bytes += 16) {
+            bytes16 from, to;
+            memcpy(&from, bytes, sizeof from);
+            for (int k = 0; k < of_byte; k++) {
+                nib_u8 *at = code + chunk + k * run + l;
+                bytes16 part = (from >> (k * bits) & (nib_u8)mask) << shift;
+                if (shift) memcpy(&to, at, sizeof to);
+                to = shift ? to | part : part;
+                memcpy(at, &to, sizeof to);
             }
+        }
+}
+
+/* Bit i of the plane into bit `shift` of code i, eight codes in a word: byte k of a word keeps bit k
+ * of the byte that it is filled with, and 127 more carries it into bit 7. */
+INLINE void take_bits(const nib_u8 *bytes, nib_u8 *code, int elements, int shift)
+{
+    for (int i = 0; i < elements; i += 8) {
+        nib_u64 kept = (bytes[i / 8] * 0x0101010101010101u) & 0x8040201008040201u, codes;
+        memcpy(&codes, code + i, sizeof codes);
+        codes |= ((kept + 0x7f7f7f7f7f7f7f7fu) & 0x8080808080808080u) >> 7 << shift;
+        memcpy(code + i, &codes, sizeof codes);
+    }
 }
 
 /* The codes of the planes (nib_plane_code). */
 INLINE void take_codes(const nib_u8 *bytes, nib_block_form f, nib_u8 *code)
 {
-    take_plane(bytes + f.low_at, code, f.elements, 0, f.low_bits, f.low_run);
-    if (f.high_bits)
-        take_plane(bytes + f.high_at, code, f.elements, f.low_bits, f.high_bits, f.high_run);
+    take_runs(bytes + f.low_at, code, f.elements, 0, f.low_bits, f.low_run);
+    if (f.high_bits && f.high_run > 1)
+        take_runs(bytes + f.high_at, code, f.elements, f.low_bits, f.high_bits, f.high_run);
+    else if (f.high_bits) take_bits(bytes + f.high_at, code, f.elements, f.low_bits);
     for (int i = 0; i < f.elements && f.codes != NIB_CODES_PLAIN; i++)
         code[i] = (nib_u8)nib_plane_code(f, code[i]);
 }
