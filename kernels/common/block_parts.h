@@ -310,16 +310,39 @@ NIB_FN nib_n nib_plain_code(nib_i32 block, const nib_parts *p, nib_f x)
     return nib_clamp_n(nib_truncated(v + nib_same((float)limit + 0.5f)), 0, 2 * limit - 1);
 }
 
+/* Whether a type has mins: its codes then begin at 0, else at -limit. */
+NIB_FN nib_i32 nib_has_mins(nib_i32 block)
+{
+    return block == NIB_B_Q4_1 || block == NIB_B_Q5_1 || block == NIB_B_Q2_K ||
+           block == NIB_B_Q4_K || block == NIB_B_Q5_K;
+}
+
+/* The code of x by a step that is not 0, of the iq4 types and those of 256 elements. */
+NIB_FN nib_n nib_step_code(nib_i32 block, nib_f x, nib_f step, nib_f low)
+{
+    nib_i32 limit = nib_limit_of(block), mins = nib_has_mins(block);
+    if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS)
+        return nib_nearest(nib_iq4_nearest(step * x).index);
+    nib_n nearest = nib_nearest(nib_ratio(mins ? x + low : x, step));
+    return mins ? nib_clamp_n(nearest, 0, limit) : nib_clamp_n(nearest, -limit, limit - 1) + limit;
+}
+
+/* The code that the search found for x. */
+NIB_FN nib_n nib_found_code(nib_i32 block, nib_f x, nib_found f)
+{
+    nib_i32 limit = nib_limit_of(block), mins = nib_has_mins(block);
+    nib_f code = nib_code(f.inverse * (x - f.from), mins ? 0 : -limit, mins ? limit : limit - 1);
+    return nib_nearest(code + f.bias);
+}
+
 /* The codes of group j, as they are stored. */
 NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i32 j, nib_n *code)
 {
-    nib_i32 n = nib_group_of(block), limit = nib_limit_of(block);
-    nib_i32 mins = block == NIB_B_Q4_1 || block == NIB_B_Q5_1 || block == NIB_B_Q2_K ||
-                   block == NIB_B_Q4_K || block == NIB_B_Q5_K;
-    nib_i32 low = mins ? 0 : -limit, high = mins ? limit : limit - 1;
-    nib_i32 plain = block < NIB_B_Q2_K && !s.weighted, bias = mins ? 0 : limit;
+    nib_i32 n = nib_group_of(block), legacy = block < NIB_B_Q2_K;
+    nib_i32 iq4 = block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS;
+    nib_i32 improved = block == NIB_B_Q3_K && !s.weighted;
     nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
-    if (block == NIB_B_Q3_K && !s.weighted) {
+    if (improved) {
         nib_f found[16 * NIB_TOGETHER], scale[NIB_TOGETHER];
         nib_i32 k = j % NIB_TOGETHER;
         for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) found[i] = nib_same(0.0f);
@@ -328,19 +351,13 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     }
     for (nib_i32 i = 0; i < n; i++) {
         nib_f x = nib_source_x(s, j * n + i);
-        if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS) {
-            code[i] = nib_nearest(nib_iq4_nearest(p->step[j] * x).index);
-        } else if (plain) {
-            code[i] = nib_plain_code(block, p, x);
-        } else {
-            nib_f v = block < NIB_B_Q2_K ? x : nib_ratio(mins ? x + p->low[j] : x, p->step[j]);
-            nib_n stepped = nib_clamp_n(nib_nearest(v), low, high) + bias;
-            nib_n found = code[i];
-            if (block != NIB_B_Q3_K || s.weighted) {
-                nib_f again = p->found[j].inverse * (x - p->found[j].from);
-                found = nib_nearest(nib_code(again, low, high) + p->found[j].bias);
-            }
-            code[i] = block < NIB_B_Q2_K ? found : nib_select_n(gone, found, stepped);
+        if (legacy && !s.weighted) code[i] = nib_plain_code(block, p, x);
+        else if (legacy) code[i] = nib_found_code(block, x, p->found[j]);
+        else if (iq4) code[i] = nib_step_code(block, x, p->step[j], p->low[j]);
+        else {
+            nib_n found = improved ? code[i] : nib_found_code(block, x, p->found[j]);
+            nib_n stepped = nib_step_code(block, x, p->step[j], p->low[j]);
+            code[i] = nib_select_n(gone, found, stepped);
         }
     }
 }

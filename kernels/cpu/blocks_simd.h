@@ -1,8 +1,8 @@
 /* blocks_simd.h - ggml's blocks, LANES of them at once: lane = block, element i of all in one
  * vector, so that every sum runs in a block's own order. Included after a vec_*.h.
  *
- *   x of LANES blocks --transposed--> x[elements] vectors --search.h--> numbers of the blocks,
- *   codes[elements] x LANES bytes --transposed--> each block's bytes
+ *   x of LANES blocks --transposed--> x[elements] vectors --search.h--> numbers of the blocks
+ *   x of one block after the other --its numbers--> its codes --shifted together--> its bytes
  *
  * In a tail below LANES blocks the other lanes are zeros. Bound: arithmetic; q4_K takes 21 steps of 17
  * operations a weight (AVX-512, 16 lanes: about 25 cycles a weight). */
@@ -49,8 +49,8 @@ INLINE void load_batch(batch *b, const nib_args *a, const void *x, int elements)
     }
     vi any = v_splat_int(0);
     vm bad = m_less_int(any, any);
+    for (int i = 0; i < elements; i += LANES) v_turn(b->rows + i, elements, b->x + i);
     for (int i = 0; i < elements; i++) {
-        b->x[i] = v_gather(b->rows + i, v_iota() * elements);
         vi magnitude = (vi)b->x[i] & 0x7fffffff;
         any |= magnitude;
         bad = m_either(bad, m_less_int(v_splat_int(0x7f7fffff), magnitude));
@@ -70,16 +70,25 @@ INLINE void load_batch(batch *b, const nib_args *a, const void *x, int elements)
     b->zeros = m_less_int(any, v_splat_int(1));
 }
 
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
 /* A plane of codes' parts of `bits` bits from bit `shift` of the codes, in runs. */
 INLINE void put_plane(nib_u8 *bytes, const nib_u8 *code, int elements, int shift, int bits, int run)
 {
     int of_byte = 8 / bits, mask = (1 << bits) - 1;
-    for (int chunk = 0; chunk < elements; chunk += run * of_byte, bytes += run)
-        for (int l = 0; l < run; l++) {
-            int byte = 0;
-            for (int k = 0; k < of_byte; k++)
-                byte |= (code[chunk + k * run + l] >> shift & mask) << (k * bits);
-            bytes[l] = (nib_u8)byte;
+    for (int chunk = 0; chunk < elements && run == 1; chunk += of_byte, bytes++) {
+        int byte = 0;
+        for (int k = 0; k < of_byte; k++) byte |= (code[chunk + k] >> shift & mask) << (k * bits);
+        *bytes = (nib_u8)byte;
+    }
+    for (int chunk = 0; chunk < elements && run > 1; chunk += run * of_byte)
+        for (int l = 0; l < run; l += 16, bytes += 16) {
+            bytes16 sum = {0}, part;
+            for (int k = 0; k < of_byte; k++) {
+                memcpy(&part, code + chunk + k * run + l, sizeof part);
+                sum |= (part >> shift & (nib_u8)mask) << (k * bits);
+            }
+            memcpy(bytes, &sum, sizeof sum);
         }
 }
 
@@ -102,6 +111,51 @@ INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *byte
     put_plane(bytes + f.low_at, b->row, f.elements, 0, f.low_bits, f.low_run);
     if (f.high_bits)
         put_plane(bytes + f.high_at, b->row, f.elements, f.low_bits, f.high_bits, f.high_run);
+}
+
+/* Whether a block has codes that its step does not tell: of weights that are not finite, or of a step
+ * of 0. */
+INLINE int is_odd(const batch *b, nib_block_form f, int count)
+{
+    vm odd = b->nonfinite;
+    for (int j = 0; j < nib_groups_of(f.block) && f.elements == 256; j++)
+        odd = m_either(odd, m_equal(b->parts.step[j], v_splat(0.0f)));
+    odd = m_both(odd, m_less_int(v_iota(), v_splat_int(count)));
+    return m_any(odd);
+}
+
+/* The codes of all blocks, element by element. */
+INLINE void turned_codes(batch *b, nib_source s, nib_block_form f)
+{
+    int n = nib_group_of(f.block);
+    for (int j = 0; j < nib_groups_of(f.block); j++) {
+        nib_n code[32];
+        nib_codes_of(s, f.block, &b->parts, j, code);
+        for (int i = 0; i < n; i++) v_store_bytes(b->codes[j * n + i], code[i]);
+    }
+}
+
+INLINE nib_found found_of_lane(const nib_found *f, int lane)
+{
+    return (nib_found){v_splat(0.0f), v_splat(0.0f), v_splat(f->inverse[lane]),
+                       v_splat(f->from[lane]), v_splat(f->bias[lane])};
+}
+
+/* The codes of one block that is not odd, LANES elements at once. */
+INLINE void row_codes(batch *b, nib_block_form f, int lane)
+{
+    const float *x = b->rows + lane * f.elements;
+    int n = nib_group_of(f.block), legacy = f.block < NIB_B_Q2_K;
+    for (int j = 0; j < nib_groups_of(f.block); j++) {
+        vf step = v_splat(b->parts.step[j][lane]), low = v_splat(b->parts.low[j][lane]), run;
+        nib_found found;
+        if (legacy) found = found_of_lane(&b->parts.found[j], lane);
+        for (int i = j * n; i < j * n + n; i += LANES) {
+            memcpy(&run, x + i, sizeof run);
+            v_store_bytes(b->row + i, legacy ? nib_found_code(f.block, run, found)
+                                             : nib_step_code(f.block, run, step, low));
+        }
+    }
 }
 
 /* Blocks item..item + count - 1, LANES at most. */
@@ -131,15 +185,12 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
         s.mean[lane] = mean;
     }
     nib_parts_of(s, f.block, &b->parts);
-    for (int j = 0; j < nib_groups_of(f.block); j++) {
-        nib_n code[32];
-        nib_codes_of(s, f.block, &b->parts, j, code);
-        for (int i = 0; i < nib_group_of(f.block); i++)
-            v_store_bytes(b->codes[j * nib_group_of(f.block) + i], code[i]);
-    }
+    int odd = is_odd(b, f, count);
+    if (odd) turned_codes(b, s, f);
     for (int lane = 0; lane < count; lane++, out += f.bytes) {
         int nonfinite = m_lane(b->nonfinite, lane);
-        for (int i = 0; i < n; i++) b->row[i] = b->codes[i][lane];
+        for (int i = 0; i < n && odd; i++) b->row[i] = b->codes[i][lane];
+        if (!odd) row_codes(b, f, lane);
         if (nonfinite && a->nonfinite == NIB_N_ERROR) poison_block(out, f);
         else store_block(b, f, lane, out);
         report_block(report, a, item + lane, nonfinite, m_lane(b->zeros, lane),

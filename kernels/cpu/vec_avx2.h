@@ -324,6 +324,26 @@ INLINE vf v_gather(const float *p, vi index)
 {
     return (vf)_mm256_i32gather_ps(p, (__m256i)index, 4);
 }
+/* LANES rows of LANES numbers, `pitch` apart, turned: lane r of turned[i] is number i of row r. */
+INLINE void v_turn(const float *rows, int pitch, vf turned[LANES])
+{
+    for (int i = 0; i < LANES; i += 4) {
+        __m256 row[4];
+        for (int k = 0; k < 4; k++) {
+            const float *from = rows + k * pitch + i;
+            row[k] = _mm256_castps128_ps256(_mm_loadu_ps(from));
+            row[k] = _mm256_insertf128_ps(row[k], _mm_loadu_ps(from + 4 * pitch), 1);
+        }
+        __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(row[0], row[1]));
+        __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(row[0], row[1]));
+        __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(row[2], row[3]));
+        __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(row[2], row[3]));
+        turned[i] = (vf)_mm256_unpacklo_pd(a, c);
+        turned[i + 1] = (vf)_mm256_unpackhi_pd(a, c);
+        turned[i + 2] = (vf)_mm256_unpacklo_pd(b, d);
+        turned[i + 3] = (vf)_mm256_unpackhi_pd(b, d);
+    }
+}
 /* LANES bytes, each a lane; and the low byte of each lane. */
 INLINE vi v_load_bytes(const nib_u8 *p)
 {

@@ -295,6 +295,28 @@ INLINE vf v_gather(const float *p, vi index)
 {
     return (vf)_mm512_i32gather_ps((__m512i)index, p, 4);
 }
+/* LANES rows of LANES numbers, `pitch` apart, turned: lane r of turned[i] is number i of row r. */
+INLINE void v_turn(const float *rows, int pitch, vf turned[LANES])
+{
+    for (int i = 0; i < LANES; i += 4) {
+        __m512 row[4];
+        for (int k = 0; k < 4; k++) {
+            const float *from = rows + k * pitch + i;
+            row[k] = _mm512_castps128_ps512(_mm_loadu_ps(from));
+            row[k] = _mm512_insertf32x4(row[k], _mm_loadu_ps(from + 4 * pitch), 1);
+            row[k] = _mm512_insertf32x4(row[k], _mm_loadu_ps(from + 8 * pitch), 2);
+            row[k] = _mm512_insertf32x4(row[k], _mm_loadu_ps(from + 12 * pitch), 3);
+        }
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(row[0], row[1]));
+        __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(row[0], row[1]));
+        __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(row[2], row[3]));
+        __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(row[2], row[3]));
+        turned[i] = (vf)_mm512_unpacklo_pd(a, c);
+        turned[i + 1] = (vf)_mm512_unpackhi_pd(a, c);
+        turned[i + 2] = (vf)_mm512_unpacklo_pd(b, d);
+        turned[i + 3] = (vf)_mm512_unpackhi_pd(b, d);
+    }
+}
 /* LANES bytes, each a lane; and the low byte of each lane. */
 INLINE vi v_load_bytes(const nib_u8 *p)
 {
