@@ -211,14 +211,22 @@ NIB_FN void nib_parts_mins(nib_source s, nib_i32 block, nib_parts *p)
 
 /* ---- 256 elements without mins ---- */
 
-/* Codes and scales of NIB_TOGETHER groups from j on, without an importance. */
-NIB_FN void nib_improved_groups(nib_source s, nib_i32 j, nib_f *code, nib_f *scale)
+/* The scale and the codes of group j without an importance. */
+NIB_FN nib_f nib_improved_group(nib_source s, nib_i32 j, nib_f *code)
 {
-    nib_f x[16 * NIB_TOGETHER];
+    nib_f x[16];
     NIB_UNROLL
-    for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) x[i] = nib_source_x(s, j * 16 + i);
-    nib_search_improved(x, 16, 4, code, scale);
+    for (nib_i32 i = 0; i < 16; i++) x[i] = nib_source_x(s, j * 16 + i);
+    return nib_search_improved(x, 16, 4, code);
 }
+
+#if !defined(NIB_CPU_LANE_SIMD_H) /* kernels/cpu/improve_simd.h */
+NIB_FN void nib_improved_scales(nib_source s, nib_f *scale)
+{
+    nib_f code[16];
+    for (nib_i32 j = 0; j < 16; j++) scale[j] = nib_improved_group(s, j, code);
+}
+#endif
 
 NIB_FN void nib_parts_q3(nib_source s, nib_parts *p)
 {
@@ -231,10 +239,7 @@ NIB_FN void nib_parts_q3(nib_source s, nib_parts *p)
         p->found[j] = nib_search_signed(x, w, 16, 4, 1);
         scale[j] = p->found[j].scale;
     }
-    for (nib_i32 j = 0; !s.weighted && j < 16; j += NIB_TOGETHER) {
-        nib_f code[16 * NIB_TOGETHER];
-        nib_improved_groups(s, j, code, scale + j);
-    }
+    if (!s.weighted) nib_improved_scales(s, scale);
     if (s.weighted) {
         nib_found f = nib_search_signed(scale, total, 16, 32, 0);
         p->d = nib_half(f.scale);
@@ -343,11 +348,10 @@ NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i3
     nib_i32 improved = block == NIB_B_Q3_K && !s.weighted;
     nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
     if (improved) {
-        nib_f found[16 * NIB_TOGETHER], scale[NIB_TOGETHER];
-        nib_i32 k = j % NIB_TOGETHER;
-        for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) found[i] = nib_same(0.0f);
-        if (nib_any(gone)) nib_improved_groups(s, j - k, found, scale);
-        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[k * 16 + i]);
+        nib_f found[16];
+        for (nib_i32 i = 0; i < 16; i++) found[i] = nib_same(0.0f);
+        if (nib_any(gone)) nib_improved_group(s, j, found);
+        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[i]);
     }
     for (nib_i32 i = 0; i < n; i++) {
         nib_f x = nib_source_x(s, j * n + i);

@@ -10,8 +10,6 @@ typedef float nib_f;
 typedef nib_i32 nib_n; /* an integer per lane */
 typedef nib_i32 nib_m; /* a mask per lane */
 
-#define NIB_TOGETHER 1 /* chains that run side by side: a GPU has other threads for that */
-
 NIB_FN nib_f nib_same(float x) { return x; }
 NIB_FN nib_n nib_same_n(nib_i32 x) { return x; }
 NIB_FN nib_m nib_less(nib_f a, nib_f b) { return a < b; }
@@ -31,6 +29,7 @@ NIB_FN nib_f nib_cut_f(nib_f x, float low, float high)
 {
     return x < low ? low : x > high ? high : x;
 }
+NIB_FN nib_f nib_larger(nib_f a, nib_f b) { return a > b ? a : b; } /* b where a is NaN */
 NIB_FN nib_f nib_abs(nib_f x) { return NIB_BITS_F32(NIB_F32_BITS(x) & 0x7fffffffu); }
 NIB_FN nib_f nib_from_n(nib_n x) { return (float)x; }
 

@@ -25,6 +25,8 @@ NIB_FN vf nib_source_x(nib_source s, nib_i32 i) { return s.x[i]; }
 NIB_FN vf nib_source_weight(nib_source s, nib_i32 i) { return s.importance[i]; }
 NIB_FN vf nib_source_mean(nib_source s) { return s.mean; }
 
+#include "improve_simd.h"
+
 #include "../common/block_parts.h"
 
 #include "blocks_plain_simd.h"

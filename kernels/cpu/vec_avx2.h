@@ -306,6 +306,7 @@ INLINE vm m_both(vm a, vm b) { return a & b; }
 INLINE vm m_either(vm a, vm b) { return a | b; }
 INLINE vm m_not(vm a) { return ~a; }
 INLINE int m_any(vm a) { return _mm256_movemask_ps((__m256)a) != 0; }
+INLINE unsigned m_bits(vm a) { return (unsigned)_mm256_movemask_ps((__m256)a); }
 INLINE int m_lane(vm a, int lane) { return a[lane] & 1; }
 INLINE vf m_select(vm m, vf a, vf b)
 {
@@ -316,6 +317,8 @@ INLINE vi m_select_int(vm m, vi a, vi b)
     return (vi)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
 }
 INLINE vf v_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+/* 1 / x within 2^-11 of itself, where that is a normal number. */
+INLINE vf v_rough_inverse(vf x) { return (vf)_mm256_rcp_ps((__m256)x); }
 INLINE vf v_from_int(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }
 /* Towards zero; 0x80000000 where that does not fit. */
 INLINE vi v_truncate(vf x) { return (vi)_mm256_cvttps_epi32((__m256)x); }

@@ -280,6 +280,7 @@ INLINE vm m_both(vm a, vm b) { return (vm)(a & b); }
 INLINE vm m_either(vm a, vm b) { return (vm)(a | b); }
 INLINE vm m_not(vm a) { return (vm)~a; }
 INLINE int m_any(vm a) { return a != 0; }
+INLINE unsigned m_bits(vm a) { return a; }
 INLINE int m_lane(vm a, int lane) { return a >> lane & 1; }
 INLINE vf m_select(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
 INLINE vi m_select_int(vm m, vi a, vi b)
@@ -287,6 +288,8 @@ INLINE vi m_select_int(vm m, vi a, vi b)
     return (vi)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a);
 }
 INLINE vf v_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+/* 1 / x within 2^-11 of itself, where that is a normal number. */
+INLINE vf v_rough_inverse(vf x) { return (vf)_mm512_rcp14_ps((__m512)x); }
 INLINE vf v_from_int(vi x) { return (vf)_mm512_cvtepi32_ps((__m512i)x); }
 /* Towards zero; 0x80000000 where that does not fit. */
 INLINE vi v_truncate(vf x) { return (vi)_mm512_cvttps_epi32((__m512)x); }
