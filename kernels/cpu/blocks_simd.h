@@ -34,7 +34,7 @@ NIB_FN vf nib_source_mean(nib_source s) { return s.mean; }
 /* LANES blocks on their way. */
 typedef struct batch {
     vf x[256], importance[256];
-    float rows[LANES * 256], tail[LANES * 256];
+    float rows[LANES * 256], tail[LANES * 256], rows_of_importance[LANES * 256];
     nib_u8 codes[256][LANES], row[256];
     nib_parts parts;
     vm nonfinite, zeros;
@@ -115,6 +115,23 @@ INLINE void store_block(const batch *b, nib_block_form f, int lane, nib_u8 *byte
         put_plane(bytes + f.high_at, b->row, f.elements, f.low_bits, f.high_bits, f.high_run);
 }
 
+/* The importance of LANES blocks from `item` on; after the last block of a row comes the first. */
+INLINE void load_importance(batch *b, const nib_args *a, const float *importance, nib_i64 item,
+                            int elements)
+{
+    nib_i64 first = item % a->scale_cols;
+    const float *rows = importance + first * elements;
+    if (first + LANES > a->scale_cols) {
+        for (int lane = 0; lane < LANES; lane++) {
+            memcpy(b->rows_of_importance + lane * elements, importance + first * elements,
+                   (size_t)elements * sizeof *rows);
+            first = first + 1 < a->scale_cols ? first + 1 : 0;
+        }
+        rows = b->rows_of_importance;
+    }
+    for (int i = 0; i < elements; i += LANES) v_turn(rows + i, elements, b->importance + i);
+}
+
 /* Whether a block has codes that its step does not tell: of weights that are not finite, or of a step
  * of 0. */
 INLINE int is_odd(const batch *b, nib_block_form f, int count)
@@ -174,13 +191,7 @@ INLINE void quantize_batch(batch *b, void *const span[NIB_SPANS], const nib_args
         x = memcpy(b->tail, x, (size_t)(count * block_bytes));
     }
     load_batch(b, a, x, n);
-    if (weighted) {
-        const float *importance = span[NIB_SCALES];
-        vi at = v_splat_int(0);
-        for (int lane = 0; lane < LANES; lane++)
-            at[lane] = (nib_i32)((item + lane) % a->scale_cols) * n;
-        for (int i = 0; i < n; i++) b->importance[i] = v_gather(importance + i, at);
-    }
+    if (weighted) load_importance(b, a, span[NIB_SCALES], item, n);
     for (int lane = 0; a->weights == NIB_W_ROW && lane < count; lane++) {
         float mean;
         memcpy(&mean, out + lane * f.bytes, sizeof mean);
@@ -231,6 +242,55 @@ INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i6
         quantize_form(span, a, begin, end, f);                                                     \
     }
 #include "../../include/nibble_schemes.def"
+
+/* The sum of squares of LANES rows, each in its own order; 0 where one holds a NaN or an infinity. */
+INLINE int sum_rows(const nib_u8 *x, nib_i64 cols, int type, vf *sum_ret)
+{
+    int size = type == NIB_T_F32 ? 4 : 2;
+    vf sum = v_splat(0.0f), turned[LANES];
+    float rows[LANES * LANES];
+    vm bad = m_less(sum, sum);
+    for (nib_i64 k = 0; k < cols; k += LANES) {
+        for (int r = 0; r < LANES; r++) {
+            vf run = v_from_type(v_load_raw(x + (r * cols + k) * size, type), type);
+            bad = m_either(bad, m_less_int(v_splat_int(0x7f7fffff), (vi)run & 0x7fffffff));
+            memcpy(rows + r * LANES, &run, sizeof run);
+        }
+        v_turn(rows, LANES, turned);
+        for (int i = 0; i < LANES; i++) sum += turned[i] * turned[i];
+    }
+    *sum_ret = sum;
+    return !m_any(bad);
+}
+
+INLINE void sum_blocks(void *const span[NIB_SPANS], const nib_args *a, nib_i64 begin, nib_i64 end,
+                       int type)
+{
+    nib_i64 row_bytes = a->cols * (type == NIB_T_F32 ? 4 : 2);
+    for (; end - begin >= LANES; begin += LANES) {
+        vf sum;
+        if (!sum_rows((const nib_u8 *)span[NIB_X] + begin * row_bytes, a->cols, type, &sum)) {
+            nib_cpu_block_sums(span, a, begin, begin + LANES);
+            continue;
+        }
+        vf mean = sum / (float)a->cols;
+        nib_u8 *out = (nib_u8 *)span[NIB_OUT] + begin * a->scale_cols * a->form.bytes;
+        for (nib_i64 i = 0; i < LANES * a->scale_cols; i++, out += a->form.bytes) {
+            float of_row = mean[i / a->scale_cols];
+            memcpy(out, &of_row, sizeof of_row);
+        }
+    }
+    nib_cpu_block_sums(span, a, begin, end);
+}
+
+/* The mean squares of whole rows of blocks of 32, where the plain kernel puts them. */
+NIB_CPU_KERNEL(ISA(nib_cpu_block_sums))
+{
+    if (args->weights != NIB_W_ROW) return;
+    if (args->x_type == NIB_T_F32) sum_blocks(span, args, begin, end, NIB_T_F32);
+    else if (args->x_type == NIB_T_F16) sum_blocks(span, args, begin, end, NIB_T_F16);
+    else sum_blocks(span, args, begin, end, NIB_T_BF16);
+}
 
 NIB_CPU_KERNEL(ISA(nib_cpu_quantize_blocks))
 {

@@ -27,6 +27,8 @@ NIB_CPU_KERNEL(nib_cpu_errors_avx512);
 NIB_CPU_KERNEL(nib_cpu_convert_avx2);
 NIB_CPU_KERNEL(nib_cpu_convert_avx512);
 NIB_CPU_KERNEL(nib_cpu_block_sums);
+NIB_CPU_KERNEL(nib_cpu_block_sums_avx2);
+NIB_CPU_KERNEL(nib_cpu_block_sums_avx512);
 NIB_CPU_KERNEL(nib_cpu_quantize_blocks);
 NIB_CPU_KERNEL(nib_cpu_quantize_blocks_avx2);
 NIB_CPU_KERNEL(nib_cpu_quantize_blocks_avx512);
