@@ -126,8 +126,8 @@ NIB_FN nib_f nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 high
     return nib_sums_scale(s);
 }
 
-/* q3_K's: codes -limit..limit-1 from one guess, then improved; returns the scale. code[n], n <= 16, gets
- * them plus limit, or 0 where there is nothing. */
+/* q3_K's: codes -limit..limit-1 from one guess, then improved; returns the scale. code[n], n <= 16,
+ * gets them plus limit, or 0 where there is nothing. */
 NIB_FN nib_f nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code)
 {
     nib_f w[16], zero = nib_same(0.0f), max = nib_extreme(x, n);

@@ -4,8 +4,8 @@
  *   x of LANES blocks --transposed--> x[elements] vectors --search.h--> numbers of the blocks
  *   x of one block after the other --its numbers--> its codes --shifted together--> its bytes
  *
- * In a tail below LANES blocks the other lanes are zeros. Bound: arithmetic; q4_K takes 21 steps of 17
- * operations a weight (AVX-512, 16 lanes: about 25 cycles a weight). */
+ * In a tail below LANES blocks the other lanes are zeros. Bound: arithmetic; q4_K takes 21 steps of
+ * 17 operations a weight (AVX-512, 16 lanes: about 25 cycles a weight). */
 #ifndef NIB_CPU_BLOCKS_SIMD_H
 #define NIB_CPU_BLOCKS_SIMD_H
 
@@ -132,8 +132,8 @@ INLINE void load_importance(batch *b, const nib_args *a, const float *importance
     for (int i = 0; i < elements; i += LANES) v_turn(rows + i, elements, b->importance + i);
 }
 
-/* Whether a block has codes that its step does not tell: of weights that are not finite, or of a step
- * of 0. */
+/* Whether a block has codes that its step does not tell: of weights that are not finite, or of a
+ * step of 0. */
 INLINE int is_odd(const batch *b, nib_block_form f, int count)
 {
     vm odd = b->nonfinite;
@@ -243,7 +243,8 @@ INLINE void quantize_form(void *const span[NIB_SPANS], const nib_args *a, nib_i6
     }
 #include "../../include/nibble_schemes.def"
 
-/* The sum of squares of LANES rows, each in its own order; 0 where one holds a NaN or an infinity. */
+/* The sum of squares of LANES rows, each in its own order; returns 0 where one holds a NaN or an
+ * infinity. */
 INLINE int sum_rows(const nib_u8 *x, nib_i64 cols, int type, vf *sum_ret)
 {
     int size = type == NIB_T_F32 ? 4 : 2;

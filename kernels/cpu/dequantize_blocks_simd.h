@@ -1,5 +1,5 @@
-/* dequantize_blocks_simd.h - ggml's blocks back to elements, one block after the other; one text for
- * each vec_*.h.
+/* dequantize_blocks_simd.h - ggml's blocks back to elements, one block after the other; one text
+ * for each vec_*.h.
  *
  *   a block's planes --shifted apart--> codes[elements] --(u - zero) * scale, or u * scale + min-->
  *   y, LANES elements of a group at a time
@@ -14,8 +14,8 @@
 
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
-/* The codes' parts of `bits` bits that the plane at `bytes` holds in runs, into bits from `shift` up;
- * the plane of bit 0 comes first. */
+/* The codes' parts of `bits` bits that the plane at `bytes` holds in runs, into bits from `shift`
+ * up; the plane of bit 0 comes first. */
 INLINE void take_runs(const nib_u8 *bytes, nib_u8 *code, int elements, int shift, int bits, int run)
 {
     int of_byte = 8 / bits, mask = (1 << bits) - 1;
@@ -33,8 +33,8 @@ INLINE void take_runs(const nib_u8 *bytes, nib_u8 *code, int elements, int shift
         }
 }
 
-/* Bit i of the plane into bit `shift` of code i, eight codes in a word: byte k of a word keeps bit k
- * of the byte that it is filled with, and 127 more carries it into bit 7. */
+/* Bit i of the plane into bit `shift` of code i, eight codes in a word: byte k of a word keeps bit
+ * k of the byte that it is filled with, and 127 more carries it into bit 7. */
 INLINE void take_bits(const nib_u8 *bytes, nib_u8 *code, int elements, int shift)
 {
     for (int i = 0; i < elements; i += 8) {

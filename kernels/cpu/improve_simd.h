@@ -4,9 +4,10 @@
  *   groups of all lanes --may a code change?--> no: the first guess's scale
  *                                               yes: into lanes of their own --> the whole search
  *
- * Of groups of a normal distribution 80 % keep their first codes, and a lane that has ended waits for
- * all others of its vector. The look is without chains; it divides roughly, and doubts are for the
- * whole search. Bound: arithmetic, 14 operations a weight for the look. */
+ * Of groups of a normal distribution 80 % keep their first codes, and a lane that has ended waits
+ * for all others of its vector. The look is without chains; it divides roughly, and doubts are for
+ * the whole search. Bound: arithmetic, 24 operations a weight for the look, then the chains of the
+ * fifth that is searched. */
 #ifndef NIB_CPU_IMPROVE_SIMD_H
 #define NIB_CPU_IMPROVE_SIMD_H
 
