@@ -21,7 +21,8 @@ enum { PAIR = 2 * LANES };
 INLINE vm may_improve(const vf *x, vf *scale_ret)
 {
     vf code[16], max = nib_extreme(x, 16), inverse = v_splat(-4.0f) / max, zero = v_splat(0.0f);
-    vm none = m_less(nib_abs(max), v_splat(NIB_TOO_SMALL)), may = m_less(zero, zero);
+    vm none = m_less(nib_abs(max), v_splat(NIB_TOO_SMALL));
+    vm may = m_less(v_splat(0x1p30f), nib_abs(max)); /* rough inverses of their sums may be 0 */
     nib_code_sums s = {zero, zero};
     NIB_UNROLL
     for (int i = 0; i < 16; i++) {
