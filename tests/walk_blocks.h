@@ -20,6 +20,8 @@ static const block_shape block_shapes[] = {
     {1, 17, "one more than a vector of 16 blocks"},
     {7, 5, "vectors that begin anywhere in a row"},
     {2, 33, "many blocks and one"},
+    {9, 2, "one more than a vector of 8 rows"},
+    {17, 1, "one more than a vector of 16 rows"},
     {0, 3, "no rows"},
     {3, 0, "no columns"},
 };
