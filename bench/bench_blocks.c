@@ -2,10 +2,12 @@
  * bytes, then the time, arms alternated in one process.
  *
  *   bench_blocks LIBGGML_BASE [--weights N] [--threads T] [--rounds R] [--type NAME] [--only-bytes]
+ *               [--cpu-time]
  *
  * LIBGGML_BASE: path of a libggml-base.so (docs/benchmarks.md says how to build one with its own
  * flags). Its arm is what llama-quantize does with a tensor: F16 to F32, ggml_quantize_chunk,
- * ggml_validate_row_data, on T threads with an even share of the rows each. JSON lines. */
+ * ggml_validate_row_data, on T threads with an even share of the rows each. --cpu-time: the
+ * processor's time instead of the clock's, for a machine that is not alone. JSON lines. */
 #include "../include/nibble.h"
 
 #include <dlfcn.h>
@@ -131,10 +133,20 @@ static void fill(uint16_t *x, nib_ctx *cpu, nib_stream *stream, int64_t rows)
 
 /* ---- both arms ---- */
 
+static struct {
+    nib_ctx *ctx;
+    nib_stream *stream;
+    uint16_t *x;
+    float *f32, *importance;
+    unsigned char *ours, *theirs;
+    int64_t rows;
+    int threads, rounds, only_bytes, cpu_time;
+} bench;
+
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(bench.cpu_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -149,16 +161,6 @@ static double median(double *x, int n)
     qsort(x, (size_t)n, sizeof *x, compare);
     return x[n / 2];
 }
-
-static struct {
-    nib_ctx *ctx;
-    nib_stream *stream;
-    uint16_t *x;
-    float *f32, *importance;
-    unsigned char *ours, *theirs;
-    int64_t rows;
-    int threads, rounds, only_bytes;
-} bench;
 
 static void run_nibble(const nib_block_type *type, int weighted, size_t bytes)
 {
@@ -195,8 +197,9 @@ static size_t measure(const nib_block_type *type, int weighted)
     double a = median(ours, rounds), b = median(theirs, rounds);
     double weights = (double)bench.rows * COLS;
     printf("{\"bench\":\"blocks\",\"type\":\"%s\",\"importance\":%s,\"weights\":%.0f,"
-           "\"different_bytes\":%zu,\"threads\":%d",
-           type->name, weighted ? "true" : "false", weights, different, bench.threads);
+           "\"different_bytes\":%zu,\"threads\":%d,\"clock\":\"%s\"",
+           type->name, weighted ? "true" : "false", weights, different, bench.threads,
+           bench.cpu_time ? "processor" : "wall");
     if (!bench.only_bytes)
         printf(",\"nibble_mweights_s\":%.1f,\"ggml_mweights_s\":%.1f,\"ratio\":%.2f",
                weights / a * 1e-6, weights / b * 1e-6, b / a);
@@ -214,12 +217,13 @@ int main(int argc, char **argv)
     state = 1;
     if (argc < 2 || !load_ggml(argv[1])) {
         fprintf(stderr, "usage: bench_blocks LIBGGML_BASE [--weights N] [--threads T] [--rounds R] "
-                        "[--type NAME] [--seed S] [--only-bytes]\n");
+                        "[--type NAME] [--seed S] [--only-bytes] [--cpu-time]\n");
         return 2;
     }
     for (int i = 2; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--only-bytes")) bench.only_bytes = 1;
+        if (!strcmp(argv[i], "--cpu-time")) bench.cpu_time = 1;
         if (!strcmp(argv[i], "--weights")) weights = strtoll(value, NULL, 10);
         if (!strcmp(argv[i], "--threads")) bench.threads = atoi(value);
         if (!strcmp(argv[i], "--rounds")) bench.rounds = atoi(value);

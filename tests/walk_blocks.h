@@ -25,6 +25,8 @@ static const block_shape block_shapes[] = {
     {4, 8, "exactly a warp's 32 blocks, across rows"},
     {3, 11, "one more than a warp's 32 blocks"},
     {2, 33, "many blocks and one"},
+    {9, 2, "one more than a vector of 8 rows"},
+    {17, 1, "one more than a vector of 16 rows"},
     {1, MANY, "many tiles"},
     {0, 3, "no rows"},
     {3, 0, "no columns"},

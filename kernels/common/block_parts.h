@@ -98,7 +98,7 @@ NIB_FN void nib_parts_plain(nib_source s, nib_i32 block, nib_parts *p)
     for (nib_i32 i = 1; mins && i < 32; i++) {
         min =
             nib_select(nib_less(x[i], min), x[i], min); /* of two zeros the first, which m shows */
-        max = nib_larger(max, x[i]); /* it meets min alone, and 0 - 0 is 0 whichever they are */
+        max = nib_larger(x[i], max); /* it meets min alone, and 0 - 0 is 0 whichever they are */
     }
     if (mins) d = nib_ratio(max - min, nib_same((float)limit));
     else if (block == NIB_B_Q8_0) d = nib_ratio(nib_abs(nib_extreme(x, 32)), nib_same(127.0f));
@@ -141,7 +141,7 @@ NIB_FN nib_f nib_mean_of(nib_i32 block, nib_f squares)
 }
 
 /* What the search of the type finds; of iq4 the scale alone. q3_K without an importance has another:
- * nib_improved_groups. */
+ * nib_improved_group. */
 NIB_FN nib_found nib_search_group(nib_i32 block, nib_i32 weighted, const nib_f *x, const nib_f *w)
 {
     nib_i32 n = nib_group_of(block), limit = nib_limit_of(block);
@@ -154,14 +154,22 @@ NIB_FN nib_found nib_search_group(nib_i32 block, nib_i32 weighted, const nib_f *
     return f;
 }
 
-/* Codes and scales of NIB_TOGETHER groups from j on, without an importance. */
-NIB_FN void nib_improved_groups(nib_source s, nib_i32 j, nib_f *code, nib_f *scale)
+/* The scale and the codes of group j without an importance. */
+NIB_FN nib_f nib_improved_group(nib_source s, nib_i32 j, nib_f *code)
 {
-    nib_f x[16 * NIB_TOGETHER];
+    nib_f x[16];
     NIB_UNROLL
-    for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) x[i] = nib_source_x(s, j * 16 + i);
-    nib_search_improved(x, 16, 4, code, scale);
+    for (nib_i32 i = 0; i < 16; i++) x[i] = nib_source_x(s, j * 16 + i);
+    return nib_search_improved(x, 16, 4, code);
 }
+
+#if !defined(NIB_CPU_LANE_SIMD_H) /* kernels/cpu/improve_simd.h */
+NIB_FN void nib_improved_scales(nib_source s, nib_f *scale)
+{
+    nib_f code[16];
+    for (nib_i32 j = 0; j < 16; j++) scale[j] = nib_improved_group(s, j, code);
+}
+#endif
 
 /* ---- factors of scales and mins, 0..limit ---- */
 
@@ -312,10 +320,7 @@ NIB_FN void nib_parts_signed(nib_source s, nib_i32 block, nib_parts *p)
         p->found[j] = nib_search_group(block, s.weighted, x, w);
         scale[j] = p->found[j].scale;
     }
-    for (nib_i32 j = 0; improved && j < groups; j += NIB_TOGETHER) {
-        nib_f code[16 * NIB_TOGETHER];
-        nib_improved_groups(s, j, code, scale + j);
-    }
+    if (improved) nib_improved_scales(s, scale);
     nib_unit u = nib_unit_of(block, s.weighted, scale, total);
     p->d = u.half_;
     for (nib_i32 j = 0; j < groups; j++) nib_step_signed(block, s.weighted, u, scale[j], p, j);
@@ -354,40 +359,56 @@ NIB_FN nib_n nib_plain_code(nib_i32 block, const nib_parts *p, nib_f x)
     return nib_truncated_to(v + nib_same((float)limit + 0.5f), 2 * limit - 1);
 }
 
+/* Whether a type has mins: its codes then begin at 0, else at -limit. */
+NIB_FN nib_i32 nib_has_mins(nib_i32 block)
+{
+    return block == NIB_B_Q4_1 || block == NIB_B_Q5_1 || block == NIB_B_Q2_K ||
+           block == NIB_B_Q4_K || block == NIB_B_Q5_K;
+}
+
+/* The code of x by a step that is not 0, of the iq4 types and those of 256 elements. */
+NIB_FN nib_n nib_step_code(nib_i32 block, nib_f x, nib_f step, nib_f low)
+{
+    nib_i32 limit = nib_limit_of(block), mins = nib_has_mins(block);
+    if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS)
+        return nib_nearest(nib_iq4_nearest(step * x).index);
+    nib_n nearest = nib_nearest(nib_ratio(mins ? x + low : x, step));
+    return mins ? nib_clamp_n(nearest, 0, limit) : nib_clamp_n(nearest, -limit, limit - 1) + limit;
+}
+
+/* The code that the search found for x. */
+NIB_FN nib_n nib_found_code(nib_i32 block, nib_f x, nib_found f)
+{
+    nib_i32 limit = nib_limit_of(block), mins = nib_has_mins(block);
+    nib_f code = nib_code(f.inverse * (x - f.from), mins ? 0 : -limit, mins ? limit : limit - 1);
+    return nib_nearest(code + f.bias);
+}
+
 /* The codes of group j, as they are stored. */
 NIB_FN void nib_codes_of(nib_source s, nib_i32 block, const nib_parts *p, nib_i32 j, nib_n *code)
 {
-    nib_i32 n = nib_group_of(block), limit = nib_limit_of(block);
-    nib_i32 mins = block == NIB_B_Q4_1 || block == NIB_B_Q5_1 || block == NIB_B_Q2_K ||
-                   block == NIB_B_Q4_K || block == NIB_B_Q5_K;
-    nib_i32 low = mins ? 0 : -limit, high = mins ? limit : limit - 1;
-    nib_i32 plain = block < NIB_B_Q2_K && !s.weighted, bias = mins ? 0 : limit;
+    nib_i32 n = nib_group_of(block), legacy = block < NIB_B_Q2_K;
+    nib_i32 iq4 = block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS;
+    nib_i32 improved = block == NIB_B_Q3_K && !s.weighted;
     nib_m gone = nib_equal(p->step[j], nib_same(0.0f));
-    if (block == NIB_B_Q3_K && !s.weighted) {
-        nib_f found[16 * NIB_TOGETHER], scale[NIB_TOGETHER];
-        nib_i32 k = j % NIB_TOGETHER;
+    if (improved) {
+        nib_f found[16];
         NIB_UNROLL
-        for (nib_i32 i = 0; i < 16 * NIB_TOGETHER; i++) found[i] = nib_same(0.0f);
-        if (nib_any(gone)) nib_improved_groups(s, j - k, found, scale);
+        for (nib_i32 i = 0; i < 16; i++) found[i] = nib_same(0.0f);
+        if (nib_any(gone)) nib_improved_group(s, j, found);
         NIB_UNROLL
-        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[k * 16 + i]);
+        for (nib_i32 i = 0; i < 16; i++) code[i] = nib_nearest(found[i]);
     }
     NIB_UNROLL
     for (nib_i32 i = 0; i < n; i++) {
         nib_f x = nib_source_x(s, j * n + i);
-        if (block == NIB_B_IQ4_NL || block == NIB_B_IQ4_XS) {
-            code[i] = nib_nearest(nib_iq4_nearest(p->step[j] * x).index);
-        } else if (plain) {
-            code[i] = nib_plain_code(block, p, x);
-        } else {
-            nib_f v = block < NIB_B_Q2_K ? x : nib_ratio(mins ? x + p->low[j] : x, p->step[j]);
-            nib_n stepped = nib_clamp_n(nib_nearest(v), low, high) + bias;
-            nib_n found = code[i];
-            if (block != NIB_B_Q3_K || s.weighted) {
-                nib_f again = p->found[j].inverse * (x - p->found[j].from);
-                found = nib_nearest(nib_code(again, low, high) + p->found[j].bias);
-            }
-            code[i] = block < NIB_B_Q2_K ? found : nib_select_n(gone, found, stepped);
+        if (legacy && !s.weighted) code[i] = nib_plain_code(block, p, x);
+        else if (legacy) code[i] = nib_found_code(block, x, p->found[j]);
+        else if (iq4) code[i] = nib_step_code(block, x, p->step[j], p->low[j]);
+        else {
+            nib_n found = improved ? code[i] : nib_found_code(block, x, p->found[j]);
+            nib_n stepped = nib_step_code(block, x, p->step[j], p->low[j]);
+            code[i] = nib_select_n(gone, found, stepped);
         }
     }
 }

@@ -10,8 +10,6 @@ typedef float nib_f;
 typedef nib_i32 nib_n; /* an integer per lane */
 typedef nib_i32 nib_m; /* a mask per lane */
 
-#define NIB_TOGETHER 1 /* chains that run side by side: a GPU has other threads for that */
-
 NIB_FN nib_f nib_same(float x) { return x; }
 NIB_FN nib_n nib_same_n(nib_i32 x) { return x; }
 NIB_FN nib_m nib_less(nib_f a, nib_f b) { return a < b; }
@@ -35,13 +33,13 @@ NIB_FN nib_f nib_cut_f(nib_f x, float low, float high) /* x: a number */
     return x < low ? low : x > high ? high : x;
 #endif
 }
-/* The larger of two numbers; of two zeros either. */
+/* The larger; b where a is NaN, and either of two zeros. */
 NIB_FN nib_f nib_larger(nib_f a, nib_f b)
 {
 #if defined(__CUDACC__)
     return fmaxf(a, b);
 #else
-    return a < b ? b : a;
+    return a > b ? a : b;
 #endif
 }
 NIB_FN nib_f nib_abs(nib_f x)

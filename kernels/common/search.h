@@ -25,14 +25,16 @@ NIB_FN nib_f nib_code_tame(nib_f x, nib_i32 low, nib_i32 high)
     return shifted - 12582912.0f;
 }
 
-/* The first of the numbers of the largest magnitude, or +0. */
+/* The first of the numbers of the largest magnitude, or +0. NaN does not count. */
 NIB_FN nib_f nib_extreme(const nib_f *x, nib_i32 n)
 {
-    nib_f max = nib_same(0.0f);
+    nib_f magnitude = nib_same(0.0f), max = nib_same(0.0f);
     NIB_UNROLL
-    for (nib_i32 i = 0; i < n; i++)
-        max = nib_select(nib_less(nib_abs(max), nib_abs(x[i])), x[i], max);
-    return max;
+    for (nib_i32 i = 0; i < n; i++) magnitude = nib_larger(nib_abs(x[i]), magnitude);
+    NIB_UNROLL
+    for (nib_i32 i = n - 1; i >= 0; i--) /* no comparison waits for another */
+        max = nib_select(nib_equal(nib_abs(x[i]), magnitude), x[i], max);
+    return nib_select(nib_equal(magnitude, nib_same(0.0f)), nib_same(0.0f), max);
 }
 
 /* Sums of w x l and w l l. */
@@ -125,45 +127,31 @@ NIB_FN nib_f nib_improve(const nib_f *x, const nib_f *w, nib_i32 n, nib_i32 high
     return nib_sums_scale(s);
 }
 
-/* q3_K's, of NIB_TOGETHER groups of n, as each waits for its own sums: codes -limit..limit-1 from one
- * guess, then improved. code gets them plus limit, or 0 where there is nothing; scale one a group. */
-NIB_FN void nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code, nib_f *scale)
+/* q3_K's: codes -limit..limit-1 from one guess, then improved; returns the scale. code[n], n <= 16,
+ * gets them plus limit, or 0 where there is nothing. */
+NIB_FN nib_f nib_search_improved(const nib_f *x, nib_i32 n, nib_i32 limit, nib_f *code)
 {
-    nib_f w[16 * NIB_TOGETHER], zero = nib_same(0.0f);
-    nib_code_sums s[NIB_TOGETHER];
-    nib_m none[NIB_TOGETHER];
+    nib_f w[16], zero = nib_same(0.0f), max = nib_extreme(x, n);
+    nib_f inverse = nib_ratio(nib_same(-(float)limit), max);
+    nib_m none = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
     NIB_UNROLL
-    for (nib_i32 k = 0; k < NIB_TOGETHER; k++) {
-        nib_f max = nib_extreme(x + k * n, n);
-        nib_f inverse = nib_ratio(nib_same(-(float)limit), max);
-        none[k] = nib_less(nib_abs(max), nib_same(NIB_TOO_SMALL));
-        NIB_UNROLL
-        for (nib_i32 i = k * n; i < k * n + n; i++) {
-            w[i] = x[i] * x[i];
-            code[i] = nib_code(inverse * x[i], -limit, limit - 1);
-        }
-        s[k] = nib_sum_codes(x + k * n, w + k * n, n, limit, inverse, 1);
+    for (nib_i32 i = 0; i < n; i++) {
+        w[i] = x[i] * x[i];
+        code[i] = nib_code(inverse * x[i], -limit, limit - 1);
     }
+    nib_code_sums s = nib_sum_codes(x, w, n, limit, inverse, 1);
     for (nib_i32 pass = 0; pass < 5; pass++) {
         nib_m changed = nib_less(zero, zero);
         NIB_UNROLL
-        for (nib_i32 i = 0; i < n; i++) {
-            NIB_UNROLL
-            for (nib_i32 k = 0; k < NIB_TOGETHER; k++) {
-                nib_i32 at = k * n + i;
-                nib_m better = nib_improve_one(x[at], w[at], -limit, limit - 1, &code[at], &s[k]);
-                changed = nib_either(changed, better);
-            }
-        }
+        for (nib_i32 i = 0; i < n; i++)
+            changed =
+                nib_either(changed, nib_improve_one(x[i], w[i], -limit, limit - 1, &code[i], &s));
         if (!nib_any(changed)) break;
     }
     NIB_UNROLL
-    for (nib_i32 k = 0; k < NIB_TOGETHER; k++) {
-        scale[k] = nib_select(none[k], zero, nib_sums_scale(s[k]));
-        NIB_UNROLL
-        for (nib_i32 i = k * n; i < k * n + n; i++)
-            code[i] = nib_select(none[k], zero, code[i] + nib_same((float)limit));
-    }
+    for (nib_i32 i = 0; i < n; i++)
+        code[i] = nib_select(none, zero, code[i] + nib_same((float)limit));
+    return nib_select(none, zero, nib_sums_scale(s));
 }
 
 /* Numbers x >= 0 as codes 0..limit, which code[n] gets. */

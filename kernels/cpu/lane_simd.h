@@ -19,9 +19,6 @@ typedef vf nib_f;
 typedef vi nib_n;
 typedef vm nib_m;
 
-/* Four groups' chains side by side: one waits 60 cycles for each code. */
-#define NIB_TOGETHER 4
-
 NIB_FN nib_f nib_same(float x) { return v_splat(x); }
 NIB_FN nib_n nib_same_n(nib_i32 x) { return v_splat_int(x); }
 NIB_FN nib_m nib_less(nib_f a, nib_f b) { return m_less(a, b); }

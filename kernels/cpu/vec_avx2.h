@@ -306,6 +306,7 @@ INLINE vm m_both(vm a, vm b) { return a & b; }
 INLINE vm m_either(vm a, vm b) { return a | b; }
 INLINE vm m_not(vm a) { return ~a; }
 INLINE int m_any(vm a) { return _mm256_movemask_ps((__m256)a) != 0; }
+INLINE unsigned m_bits(vm a) { return (unsigned)_mm256_movemask_ps((__m256)a); }
 INLINE int m_lane(vm a, int lane) { return a[lane] & 1; }
 INLINE vf m_select(vm m, vf a, vf b)
 {
@@ -316,6 +317,8 @@ INLINE vi m_select_int(vm m, vi a, vi b)
     return (vi)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m);
 }
 INLINE vf v_sqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+/* 1 / x within 2^-11 of itself, where that is a normal number. */
+INLINE vf v_rough_inverse(vf x) { return (vf)_mm256_rcp_ps((__m256)x); }
 INLINE vf v_from_int(vi x) { return (vf)_mm256_cvtepi32_ps((__m256i)x); }
 /* Towards zero; 0x80000000 where that does not fit. */
 INLINE vi v_truncate(vf x) { return (vi)_mm256_cvttps_epi32((__m256)x); }
@@ -324,7 +327,31 @@ INLINE vf v_gather(const float *p, vi index)
 {
     return (vf)_mm256_i32gather_ps(p, (__m256i)index, 4);
 }
-/* The low byte of each lane. */
+/* LANES rows of LANES numbers, `pitch` apart, turned: lane r of turned[i] is number i of row r. */
+INLINE void v_turn(const float *rows, int pitch, vf turned[LANES])
+{
+    for (int i = 0; i < LANES; i += 4) {
+        __m256 row[4];
+        for (int k = 0; k < 4; k++) {
+            const float *from = rows + k * pitch + i;
+            row[k] = _mm256_castps128_ps256(_mm_loadu_ps(from));
+            row[k] = _mm256_insertf128_ps(row[k], _mm_loadu_ps(from + 4 * pitch), 1);
+        }
+        __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(row[0], row[1]));
+        __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(row[0], row[1]));
+        __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(row[2], row[3]));
+        __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(row[2], row[3]));
+        turned[i] = (vf)_mm256_unpacklo_pd(a, c);
+        turned[i + 1] = (vf)_mm256_unpackhi_pd(a, c);
+        turned[i + 2] = (vf)_mm256_unpacklo_pd(b, d);
+        turned[i + 3] = (vf)_mm256_unpackhi_pd(b, d);
+    }
+}
+/* LANES bytes, each a lane; and the low byte of each lane. */
+INLINE vi v_load_bytes(const nib_u8 *p)
+{
+    return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
 INLINE void v_store_bytes(nib_u8 *p, vi v)
 {
     __m256i pairs = _mm256_packus_epi32((__m256i)(v & 255), (__m256i)(v & 255));

@@ -280,6 +280,7 @@ INLINE vm m_both(vm a, vm b) { return (vm)(a & b); }
 INLINE vm m_either(vm a, vm b) { return (vm)(a | b); }
 INLINE vm m_not(vm a) { return (vm)~a; }
 INLINE int m_any(vm a) { return a != 0; }
+INLINE unsigned m_bits(vm a) { return a; }
 INLINE int m_lane(vm a, int lane) { return a >> lane & 1; }
 INLINE vf m_select(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
 INLINE vi m_select_int(vm m, vi a, vi b)
@@ -287,6 +288,8 @@ INLINE vi m_select_int(vm m, vi a, vi b)
     return (vi)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a);
 }
 INLINE vf v_sqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+/* 1 / x within 2^-11 of itself, where that is a normal number. */
+INLINE vf v_rough_inverse(vf x) { return (vf)_mm512_rcp14_ps((__m512)x); }
 INLINE vf v_from_int(vi x) { return (vf)_mm512_cvtepi32_ps((__m512i)x); }
 /* Towards zero; 0x80000000 where that does not fit. */
 INLINE vi v_truncate(vf x) { return (vi)_mm512_cvttps_epi32((__m512)x); }
@@ -295,7 +298,33 @@ INLINE vf v_gather(const float *p, vi index)
 {
     return (vf)_mm512_i32gather_ps((__m512i)index, p, 4);
 }
-/* The low byte of each lane. */
+/* LANES rows of LANES numbers, `pitch` apart, turned: lane r of turned[i] is number i of row r. */
+INLINE void v_turn(const float *rows, int pitch, vf turned[LANES])
+{
+    for (int i = 0; i < LANES; i += 4) {
+        __m512 row[4];
+        for (int k = 0; k < 4; k++) {
+            const float *from = rows + k * pitch + i;
+            row[k] = _mm512_castps128_ps512(_mm_loadu_ps(from));
+            row[k] = _mm512_insertf32x4(row[k], _mm_loadu_ps(from + 4 * pitch), 1);
+            row[k] = _mm512_insertf32x4(row[k], _mm_loadu_ps(from + 8 * pitch), 2);
+            row[k] = _mm512_insertf32x4(row[k], _mm_loadu_ps(from + 12 * pitch), 3);
+        }
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(row[0], row[1]));
+        __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(row[0], row[1]));
+        __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(row[2], row[3]));
+        __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(row[2], row[3]));
+        turned[i] = (vf)_mm512_unpacklo_pd(a, c);
+        turned[i + 1] = (vf)_mm512_unpackhi_pd(a, c);
+        turned[i + 2] = (vf)_mm512_unpacklo_pd(b, d);
+        turned[i + 3] = (vf)_mm512_unpackhi_pd(b, d);
+    }
+}
+/* LANES bytes, each a lane; and the low byte of each lane. */
+INLINE vi v_load_bytes(const nib_u8 *p)
+{
+    return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
 INLINE void v_store_bytes(nib_u8 *p, vi v)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));

@@ -118,9 +118,8 @@ DEVICE void find_parts(nib_source s, const float (&x)[n], nib_parts &p)
         return;
     }
     if (block == NIB_B_Q3_K && !weighted) {
-        float code[16], scale;
-        nib_improved_groups(s, 0, code, &scale);
-        share_signed<block, weighted>(p, scale, 0.0f);
+        float code[16];
+        share_signed<block, weighted>(p, nib_improved_group(s, 0, code), 0.0f);
         return;
     }
     float w[n], own[n], mean = 0.0f;
