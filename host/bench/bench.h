@@ -82,8 +82,8 @@ typedef struct bench_record {
     char by[BENCH_NAME];                 /* "nibble", "OpenBLAS 0.3.21" */
     char kernel[96];                     /* nibble's row, or the vendor's word */
     bench_shape shape;
-    int64_t m;           /* 0 where the operation has none */
-    int64_t group;       /* weights along K that share a scale; 0: the whole row, or plain weights */
+    int64_t m;     /* 0 where the operation has none */
+    int64_t group; /* weights along K that share a scale; 0: the whole row, or plain weights */
     size_t device_index; /* in bench_result.devices */
     bench_peak peak;
     int ours, baseline;        /* nibble's; a 16-bit product (f32 where a device has none) */
