@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_ROUNDS = 101, MOST_ARMS = 16, MOST_M = 512, READS = 4 };
+enum { MAX_ROUNDS = 101, MOST_ARMS = 16, MOST_RUNS = 256, MOST_M = 512, READS = 4 };
 static const int64_t ms[] = {1, 8, 64, 512};
 static const int64_t shapes[][2] = {{4096, 4096}, {11008, 4096}};
 
@@ -38,7 +38,7 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 typedef struct ours {
     nib_matmul *plan;
-    nib_mem weights[MOST_ARMS * 16], workspace;
+    nib_mem weights[MOST_RUNS], workspace;
     size_t bytes; /* of one copy's packed weights */
     int copies, next;
 } ours;
@@ -118,11 +118,18 @@ static void make_problem(int64_t n, int64_t k)
     must(nib_convert(bench.ref_stream, MOST_M * k, NIB_F32, nib_wrap(x, (size_t)(MOST_M * k) * 4),
                      bench.type, bench.x),
          "convert");
-    bench.expected = allocate((size_t)n * sizeof *bench.expected);
-    for (int64_t i = 0; i < n; i++) {
+    bench.expected = allocate(2 * (size_t)n * sizeof *bench.expected);
+}
+
+/* What the first and the last of m rows of y must be. */
+static void expect_rows(int64_t m)
+{
+    const problem *p = &bench.p;
+    for (int64_t e = 0; e < 2 * p->n; e++) {
+        const float *x = p->x + (e < p->n ? 0 : m - 1) * p->k, *w = p->w + e % p->n * p->k;
         double sum = 0.0;
-        for (int64_t j = 0; j < k; j++) sum += (double)w[i * k + j] * (double)x[j];
-        bench.expected[i] = (float)sum;
+        for (int64_t j = 0; j < p->k; j++) sum += (double)w[j] * (double)x[j];
+        bench.expected[e] = (float)sum;
     }
 }
 
@@ -154,7 +161,7 @@ static void *ours_open(const kind *of)
     must(nib_matmul_plan_open(bench.ctx, &d, &o->plan), of->name);
     o->bytes = nib_matmul_weights_bytes(o->plan);
     o->copies = copies_of(o->bytes);
-    if (o->copies > MOST_ARMS * 16) o->copies = MOST_ARMS * 16;
+    if (o->copies > MOST_RUNS) o->copies = MOST_RUNS;
     o->next = 0;
     double begin = now();
     for (int i = 0; i < o->copies; i++) {
@@ -197,11 +204,7 @@ static size_t weight_bytes(const arm *a)
 {
     size_t elements = (size_t)(bench.p.n * bench.p.k);
     if (a->kind) return ((const ours *)a->state)->bytes;
-    return a->streams                    ? (size_t)bench.megabytes << 20
-           : strstr(a->peer->name, "q4") ? elements * 18 / 32
-           : strstr(a->peer->name, "q8") ? elements * 34 / 32
-           : strstr(a->peer->name, "u8") ? elements
-                                         : elements * 4;
+    return a->streams ? (size_t)bench.megabytes << 20 : elements * a->peer->bytes_of_32 / 32;
 }
 
 /* How many products a round has: all copies while memory is the limit. */
@@ -209,7 +212,7 @@ static int runs_of(const arm *a, int64_t m)
 {
     int copies = copies_of(weight_bytes(a));
     if (a->streams) return 1;
-    return m > 64 ? 1 : m > 8 ? 4 : copies > MOST_ARMS * 16 ? MOST_ARMS * 16 : copies;
+    return m > 64 ? 1 : m > 8 ? 4 : copies > MOST_RUNS ? MOST_RUNS : copies;
 }
 
 static double run_arm(arm *a, int64_t m)
@@ -226,22 +229,31 @@ static double run_arm(arm *a, int64_t m)
     return (now() - begin) / runs;
 }
 
-/* Whether the first row of y is that of f32, as far as the arm may differ. */
-static void check(arm *a)
+/* How far a row of y is from that of f32, in percent. */
+static double percent_off(const float *y, const float *expected)
 {
     double error = 0.0, size = 0.0;
+    for (int64_t i = 0; i < bench.p.n; i++) {
+        error += pow((double)(y[i] - expected[i]), 2.0);
+        size += pow((double)expected[i], 2.0);
+    }
+    return 100.0 * sqrt(error / size);
+}
+
+/* Whether the first and the last row of y are those of f32, as far as the arm may differ. */
+static void check(arm *a, int64_t m)
+{
     float *y = bench.y.handle;
     if (a->streams) return;
-    run_arm(a, 1);
-    if (a->peer) a->peer->result(a->state, 1, y);
-    for (int64_t i = 0; i < bench.p.n; i++) {
-        error += pow((double)(y[i] - bench.expected[i]), 2.0);
-        size += pow((double)bench.expected[i], 2.0);
-    }
+    memset(y, 0xff, (size_t)(m * bench.p.n) * sizeof *y);
+    run_arm(a, m);
+    if (a->peer) a->peer->result(a->state, m, y);
     int tolerance = a->kind ? a->kind->tolerance : a->peer->tolerance;
-    double percent = 100.0 * sqrt(error / size);
-    fprintf(stderr, "%s: y differs from f32 by %.2f %%\n", a->name, percent);
-    if (percent <= tolerance) return;
+    double first = percent_off(y, bench.expected),
+           last = percent_off(y + (m - 1) * bench.p.n, bench.expected + bench.p.n);
+    fprintf(stderr, "%s, M = %lld: y differs from f32 by %.2f %% and %.2f %%\n", a->name,
+            (long long)m, first, last);
+    if (first <= tolerance && last <= tolerance) return;
     fprintf(stderr, "bench_matmul: %s: more than %d %%: not timed\n", a->name, tolerance);
     exit(1);
 }
@@ -259,16 +271,13 @@ static void open_arms(void)
     for (int i = 0; i < peer_count; i++) {
         size_t elements = (size_t)(bench.p.n * bench.p.k);
         arm a = {.name = peers[i].name, .peer = &peers[i]};
-        bench.p.copies = strstr(a.name, "sgemm") ? copies_of(elements * 4)
-                         : strstr(a.name, "q4")  ? copies_of(elements * 18 / 32)
-                                                 : copies_of(elements);
+        bench.p.copies = copies_of(elements * peers[i].bytes_of_32 / 32);
         problem *own = allocate(sizeof *own);
         *own = bench.p;
         a.state = peers[i].open(&peers[i], own);
         if (a.state) bench.arms[bench.arm_count++] = a;
         else fprintf(stderr, "%s: not here\n", a.name);
     }
-    for (int i = 0; i < bench.arm_count; i++) check(&bench.arms[i]);
 }
 
 static void close_arms(void)
@@ -318,6 +327,8 @@ static void print_arm(FILE *json, arm *a, int64_t m, double read_gbps)
 static void measure(int64_t m)
 {
     double best = INFINITY;
+    expect_rows(m);
+    for (int i = 0; i < bench.arm_count; i++) check(&bench.arms[i], m);
     for (int round = -1; round < bench.rounds; round++)
         for (int i = 0; i < bench.arm_count; i++) {
             double seconds = run_arm(&bench.arms[i], m);

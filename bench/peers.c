@@ -376,11 +376,11 @@ static void ggml_close(void *state)
 }
 
 const peer peers[] = {
-    {"openblas sgemm", 1, blas_open, blas_run, blas_result, blas_close, 0},
+    {"openblas sgemm", 1, 128, blas_open, blas_run, blas_result, blas_close, 0},
 #ifdef HAVE_DNNL
-    {"onednn u8 x s8", 5, onednn_open, onednn_run, onednn_result, onednn_close, 0},
+    {"onednn u8 x s8", 5, 32, onednn_open, onednn_run, onednn_result, onednn_close, 0},
 #endif
-    {"ggml q4_0", 25, ggml_open, ggml_run, ggml_result, ggml_close, GGML_Q4_0},
-    {"ggml q8_0", 5, ggml_open, ggml_run, ggml_result, ggml_close, GGML_Q8_0},
+    {"ggml q4_0", 25, 18, ggml_open, ggml_run, ggml_result, ggml_close, GGML_Q4_0},
+    {"ggml q8_0", 5, 34, ggml_open, ggml_run, ggml_result, ggml_close, GGML_Q8_0},
 };
 const int peer_count = sizeof peers / sizeof peers[0];

@@ -3,6 +3,7 @@
 #ifndef NIB_BENCH_PEERS_H
 #define NIB_BENCH_PEERS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct problem {
@@ -16,7 +17,8 @@ typedef struct problem {
  * `runs` products with m rows of x, each with the next copy of W; `y` gets the last one's result. */
 typedef struct peer {
     const char *name;
-    int tolerance; /* percent of |y| that quantizing may cost */
+    int tolerance;      /* percent of |y| that quantizing may cost */
+    size_t bytes_of_32; /* that 32 weights take */
     void *(*open)(const struct peer *, const problem *);
     void (*run)(void *state, int64_t m, int runs);
     void (*result)(void *state, int64_t m, float *y); /* of the last run */
