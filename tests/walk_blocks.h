@@ -49,7 +49,7 @@ static void walk_block_decoding(const walk_case *q, const unsigned char *blocks)
     walk_case d = *q;
     unsigned char *out[NIB_SPANS] = {NULL};
     const nib_grid *g = &q->quant.grid;
-    for (int i = 0; i < NIB_SPANS; i++) d.bytes[i] = 0;
+    for (int i = 0; i < NIB_SPANS; i++) d.bytes[i] = 0, d.data[i] = NULL;
     d.data[NIB_X] = blocks;
     d.bytes[NIB_X] = q->bytes[NIB_OUT];
     d.op = NIB_OP_DEQUANTIZE_BLOCKS;
