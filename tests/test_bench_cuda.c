@@ -154,11 +154,13 @@ static void test_refusals(void)
 
 /* ---- as people type it ---- */
 
-/* Whether what `nibble ARGUMENTS` prints holds each of the words, which end with NULL. */
+/* Whether what `nibble ARGUMENTS` prints holds each of the words, which end with NULL. What vendors'
+ * libraries and the loader keep is more than the leak sanitizer can look into. */
 static void prints(const char *nibble, const char *arguments, ...)
 {
     static char out[1 << 16];
-    snprintf(out, sizeof out, "'%s' %s", nibble, arguments);
+    snprintf(out, sizeof out, "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 '%s' %s",
+             nibble, arguments);
     FILE *from = popen(out, "r");
     if (!CHECK(from != NULL)) return;
     out[fread(out, 1, sizeof out - 1, from)] = 0;
