@@ -10,10 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a thread takes of a launch at a time: 256 Ki elements, tens of microseconds of work. Chunks
- * of a quarter of that cost a fifth of quantize's bandwidth, as each begins with nothing fetched.
- * Less where a launch is too small to give every thread four; never below 16 Ki. */
-enum { CHUNK_ELEMENTS = 1 << 18, LEAST_ELEMENTS = 1 << 14, CHUNKS_PER_THREAD = 4 };
+/* The least that a thread takes of a launch at a time: some microseconds of work. */
+enum { LEAST_ELEMENTS = 1 << 14 };
 
 #define NIB_KERNEL(OP, name, bits, conditions, features, item, function) nib_host_kernel function;
 #define NIB_KERNEL_2(OP, name, bits, conditions, features, item1, function1, item2, function2)     \
@@ -140,15 +138,6 @@ static int64_t item_elements(nib_item item, const nib_args *a)
     return 1;
 }
 
-static int64_t chunk_items(int64_t items, int64_t elements, int threads)
-{
-    if (elements < 1) elements = 1;
-    int64_t fair = items / ((int64_t)threads * CHUNKS_PER_THREAD);
-    int64_t most = CHUNK_ELEMENTS / elements, least = LEAST_ELEMENTS / elements;
-    int64_t chunk = fair < least ? least : fair > most ? most : fair;
-    return chunk ? chunk : 1;
-}
-
 /* A stream is the scratch memory of the thread that uses it. */
 static nib_status stream_open(void *impl, void *native, void **queue_ret)
 {
@@ -172,8 +161,9 @@ static nib_status launch(void *impl, void *queue, const nib_kernel *kernel,
     for (int i = 0; i < 2 && kernel->launch[i].host; i++) {
         int64_t items = nib_item_count(kernel->launch[i].item, &request->args);
         int64_t elements = item_elements(kernel->launch[i].item, &request->args);
-        nib_cpu_pool_run(device->pool, kernel->launch[i].host, span, &request->args, items,
-                         chunk_items(items, elements, nib_cpu_pool_threads(device->pool)), queue);
+        int64_t grain = elements > 0 && elements < LEAST_ELEMENTS ? LEAST_ELEMENTS / elements : 1;
+        nib_cpu_pool_run(device->pool, kernel->launch[i].host, span, &request->args, items, grain,
+                         queue);
     }
     return NIB_OK;
 }

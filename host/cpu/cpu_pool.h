@@ -12,15 +12,12 @@ nib_status nib_cpu_pool_open(int threads, nib_cpu_pool **pool_ret);
 /* Ends the workers. No run may be under way. */
 void nib_cpu_pool_close(nib_cpu_pool *pool);
 
-/* Calls the kernel for items 0..items-1, cut into chunks of `grain`, and returns when all are done.
+/* Calls the kernel for items 0..items-1, in chunks of at least `grain`, and returns when all are done.
  * Any number of threads may call it at once: while the workers are busy with one caller's launch,
  * other callers do theirs alone. `scratch`: the caller's (nib_cpu_scratch). */
 void nib_cpu_pool_run(nib_cpu_pool *pool, nib_host_kernel *kernel, void *const span[NIB_HOST_SPANS],
                       const nib_args *args, int64_t items, int64_t grain, void *scratch);
 /* What each thread gives its kernels as span[NIB_SCRATCH] (kernels.h); NULL without memory. To free. */
 void *nib_cpu_scratch(void);
-
-/* How many threads a launch can use. */
-int nib_cpu_pool_threads(const nib_cpu_pool *pool);
 
 #endif
