@@ -233,7 +233,7 @@ int main(int argc, char **argv)
     if (bench.threads < 1 || bench.threads > MOST_THREADS || bench.rounds < 1 ||
         bench.rounds > MOST_ROUNDS || weights < COLS)
         return 2;
-    nib_options options = {sizeof options, bench.threads, NULL};
+    nib_options options = {.size = sizeof options, .threads = bench.threads};
     if (nib_open("cpu", &options, &bench.ctx) != NIB_OK ||
         nib_stream_open(bench.ctx, &bench.stream) != NIB_OK)
         return fprintf(stderr, "%s\n", nib_last_error()), 1;

@@ -245,7 +245,7 @@ static void fill_source(size_t tensor_bytes)
 
 static void set_up(void)
 {
-    nib_options options = {sizeof options, bench.threads, NULL};
+    nib_options options = {.size = sizeof options, .threads = bench.threads};
     must(nib_open(bench.device, &options, &bench.ctx), bench.device);
     must(nib_open("ref", NULL, &bench.ref), "ref");
     must(nib_stream_open(bench.ctx, &bench.stream), "stream");

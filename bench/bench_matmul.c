@@ -387,7 +387,7 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     read_options(argc, argv);
-    nib_options options = {sizeof options, bench.threads, NULL};
+    nib_options options = {.size = sizeof options, .threads = bench.threads};
     must(nib_open("cpu", &options, &bench.ctx), "cpu");
     must(nib_open("ref", NULL, &bench.ref), "ref");
     must(nib_stream_open(bench.ctx, &bench.stream), "stream");

@@ -245,12 +245,21 @@ NIB_API int nib_backend_at(size_t index, nib_backend_info *info_ret);
 typedef struct nib_ctx nib_ctx;       /* an open device */
 typedef struct nib_stream nib_stream; /* an ordered queue of work on one context */
 
+/* The caller's own threads: calls task(arg, i) for every i of 0..count-1, once each, at once or one
+ * after the other, on any threads, and returns when all calls have. Called from any thread that works
+ * on the context, also while another call of it is under way. */
+typedef void nib_parallel_for(void *user, int32_t count, void (*task)(void *arg, int32_t i),
+                              void *arg);
+
 typedef struct nib_options {
     size_t size;     /* sizeof(nib_options); later versions may add fields */
     int32_t threads; /* cpu: 0 = one per core, 1 = the calling thread only */
     void *native;    /* opencl: the caller's own cl_context, which holds the device and is retained
                         until nib_close; NULL: a new one. Elsewhere NULL: cuda uses the caller's
                         current context */
+    nib_parallel_for *parallel_for; /* cpu: work is shared out by it, `threads` tasks at a time, and
+                                       no thread is started; NULL: by threads of the context's own */
+    void *parallel_user;            /* what parallel_for gets as `user` */
 } nib_options;
 
 /* Opens "auto" (the best device for quantizing), "cpu", "ref", "opencl:N" or "cuda:N". `options`

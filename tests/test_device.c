@@ -69,9 +69,9 @@ static void devices(void)
               nib_last_error());
     }
     CHECK_STATUS(nib_open(NULL, NULL, &ctx), NIB_E_ARGUMENT);
-    CHECK_STATUS(nib_open("ref", &(nib_options){0, 0, NULL}, &ctx), NIB_E_ARGUMENT);
+    CHECK_STATUS(nib_open("ref", &(nib_options){.size = 0}, &ctx), NIB_E_ARGUMENT);
     CHECK(strstr(nib_last_error(), "options.size is 0") != NULL, "%s", nib_last_error());
-    CHECK_STATUS(nib_open("ref", &(nib_options){sizeof(nib_options), -1, NULL}, &ctx),
+    CHECK_STATUS(nib_open("ref", &(nib_options){.size = sizeof(nib_options), .threads = -1}, &ctx),
                  NIB_E_ARGUMENT);
     CHECK(strstr(nib_last_error(), "threads is -1") != NULL, "%s", nib_last_error());
     CHECK(ctx == NULL, "untouched on failure");
@@ -194,8 +194,9 @@ static void no_events(void)
 {
     void *event = ref, *const one[] = {ref};
     nib_ctx *ctx;
-    const nib_options foreign = {sizeof foreign, 0, &ctx},
-                      older = {offsetof(nib_options, native), 0, &ctx}; /* not looked at */
+    const nib_options foreign = {.size = sizeof foreign, .native = &ctx},
+                      older = {.size = offsetof(nib_options, native),
+                               .native = &ctx}; /* not looked at */
     CHECK_STATUS(nib_open("ref", &foreign, &ctx), NIB_E_ARGUMENT);
     CHECK(strstr(nib_last_error(), "takes no context"), "%s", nib_last_error());
     if (CHECK_OK(nib_open("ref", &older, &ctx))) nib_close(ctx);

@@ -514,7 +514,7 @@ static void *run_on_small_stack(void *argument)
     nib_stream *stream = NULL;
     nib_matmul *plan = NULL;
     d.max_m = MANY_M, d.bias_type = NIB_DTYPE_NONE;
-    CHECK_OK(nib_open("cpu", &(nib_options){sizeof(nib_options), 1, NULL}, &ctx));
+    CHECK_OK(nib_open("cpu", &(nib_options){.size = sizeof(nib_options), .threads = 1}, &ctx));
     CHECK_OK(nib_stream_open(ctx, &stream));
     if (!CHECK_OK(nib_matmul_plan_open(ctx, &d, &plan))) return NULL;
     size_t bytes[] = {MANY_M * MANY_K * 4, MANY_M * MANY_N * 4, nib_matmul_weights_bytes(plan),

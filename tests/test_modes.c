@@ -41,7 +41,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         if ((modes[i].mxcsr | 0x1f80) != 0x1f80)
             CHECK(shows(modes[i].mxcsr), "%s has no effect", modes[i].name);
-        nib_options options = {sizeof options, 3, NULL};
+        nib_options options = {.size = sizeof options, .threads = 3};
         _mm_setcsr(modes[i].mxcsr & ~0x3fu);
         nib_status status = nib_open(device, &options, &ctx);
         uint64_t got = status == NIB_OK ? digest_all(ctx) : 0;

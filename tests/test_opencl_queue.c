@@ -123,7 +123,8 @@ static void events(void)
     nib_ctx *ctx, *plain;
     nib_stream *stream, *plain_stream;
     host h = host_open(0);
-    CHECK_OK(nib_open("opencl:0", &(nib_options){sizeof(nib_options), 0, h.context}, &ctx));
+    CHECK_OK(nib_open("opencl:0", &(nib_options){.size = sizeof(nib_options), .native = h.context},
+                      &ctx));
     CHECK(nib_ctx_native(ctx) == h.context, "the context is the host's");
     CHECK_OK(nib_stream_wrap(ctx, h.queue, &stream));
     product_open(&own, ctx, stream);
@@ -168,8 +169,9 @@ static void refused(void)
     CHECK_OK(nib_stream_open(ctx, &stream));
     CHECK_STATUS(nib_stream_wrap(ctx, h.queue, &wrapped), NIB_E_ARGUMENT);
     CHECK(strstr(nib_last_error(), "nib_options.native"), "%s", nib_last_error());
-    CHECK_OK(
-        nib_open("opencl:0", &(nib_options){sizeof(nib_options), 0, unordered.context}, &foreign));
+    CHECK_OK(nib_open("opencl:0",
+                      &(nib_options){.size = sizeof(nib_options), .native = unordered.context},
+                      &foreign));
     CHECK_STATUS(nib_stream_wrap(foreign, unordered.queue, &wrapped), NIB_E_ARGUMENT);
     CHECK(strstr(nib_last_error(), "out of order"), "%s", nib_last_error());
     cl_event gate = event.create(h.context, &error), none = NULL;

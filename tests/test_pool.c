@@ -43,12 +43,38 @@ static void launch(nib_cpu_pool *pool, void *scratch, int64_t items, int64_t gra
     free(t);
 }
 
-static void every_size(int threads)
+/* A runtime's own threads, or (`user` being NULL) none. */
+typedef struct runtime_task {
+    void (*task)(void *arg, int32_t i);
+    void *arg;
+    int32_t i;
+} runtime_task;
+
+static void *do_task(void *argument)
+{
+    const runtime_task *t = argument;
+    t->task(t->arg, t->i);
+    return NULL;
+}
+
+static void runtime_for(void *user, int32_t tasks, void (*task)(void *arg, int32_t i), void *arg)
+{
+    pthread_t ids[16];
+    runtime_task each[16];
+    for (int32_t i = 0; i < tasks; i++) {
+        each[i] = (runtime_task){task, arg, i};
+        if (!user) task(arg, tasks - 1 - i);
+        else CHECK(!pthread_create(&ids[i], NULL, do_task, &each[i]), "no thread");
+    }
+    for (int32_t i = 0; user && i < tasks; i++) pthread_join(ids[i], NULL);
+}
+
+static void every_size(nib_options options)
 {
     static const int64_t items[] = {0, 1, 2, 3, 15, 64, MOST_ITEMS}, grains[] = {1, 3, 16, 5000};
     nib_cpu_pool *pool;
     void *scratch = nib_cpu_scratch();
-    CHECK_OK(nib_cpu_pool_open(threads, &pool));
+    CHECK_OK(nib_cpu_pool_open(&options, &pool));
     for (size_t i = 0; i < sizeof items / sizeof *items; i++)
         for (size_t g = 0; g < sizeof grains / sizeof *grains; g++)
             launch(pool, scratch, items[i], grains[g]);
@@ -71,7 +97,7 @@ static void callers(int count_of_them)
 {
     nib_cpu_pool *pool;
     pthread_t ids[CALLERS];
-    CHECK_OK(nib_cpu_pool_open(4, &pool));
+    CHECK_OK(nib_cpu_pool_open(&(nib_options){.threads = 4}, &pool));
     for (int i = 0; i < count_of_them; i++)
         CHECK(!pthread_create(&ids[i], NULL, call, pool), "no thread");
     for (int i = 0; i < count_of_them; i++) pthread_join(ids[i], NULL);
@@ -80,7 +106,12 @@ static void callers(int count_of_them)
 
 int main(void)
 {
-    for (int threads = 1; threads <= 9; threads += 2) every_size(threads);
+    for (int threads = 1; threads <= 9; threads += 2) {
+        every_size((nib_options){.threads = threads});
+        every_size((nib_options){.threads = threads, .parallel_for = runtime_for});
+        every_size((nib_options){
+            .threads = threads, .parallel_for = runtime_for, .parallel_user = &threads});
+    }
     callers(1);
     callers(CALLERS);
     return check_done();

@@ -11,7 +11,7 @@ static uint64_t expected;
 
 static nib_ctx *open_cpu(int threads)
 {
-    nib_options options = {sizeof options, threads, NULL};
+    nib_options options = {.size = sizeof options, .threads = threads};
     nib_ctx *ctx = NULL;
     CHECK_OK(nib_open("cpu", &options, &ctx));
     return ctx;
@@ -24,6 +24,25 @@ static void any_number_of_threads(void)
         CHECK(digest_all(ctx) == expected, "other bytes with %d threads", threads);
         nib_close(ctx);
     }
+}
+
+/* A runtime whose only thread is the caller. */
+static void one_by_one(void *user, int32_t count, void (*task)(void *arg, int32_t i), void *arg)
+{
+    for (int32_t i = 0; i < count; i++) task(arg, i);
+    ++*(int *)user;
+}
+
+static void the_callers_threads(void)
+{
+    int calls = 0;
+    nib_options options = {
+        .size = sizeof options, .threads = 3, .parallel_for = one_by_one, .parallel_user = &calls};
+    nib_ctx *ctx = NULL;
+    CHECK_OK(nib_open("cpu", &options, &ctx));
+    CHECK(digest_all(ctx) == expected, "other bytes");
+    CHECK(calls > 0, "parallel_for was not called");
+    nib_close(ctx);
 }
 
 /* ---- many callers ---- */
@@ -62,7 +81,7 @@ static void *storm(void *argument)
 {
     long *failures = argument;
     for (int i = 0; i < STORM; i++) {
-        nib_options options = {sizeof options, 1 + i % 5, NULL};
+        nib_options options = {.size = sizeof options, .threads = 1 + i % 5};
         nib_ctx *ctx;
         if (nib_open("cpu", &options, &ctx) != NIB_OK) {
             (*failures)++;
@@ -146,6 +165,7 @@ int main(void)
     expected = digest_all(ref);
     nib_close(ref);
     any_number_of_threads();
+    the_callers_threads();
     many_callers(1);
     many_callers(3);
     open_and_close();

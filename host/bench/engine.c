@@ -94,7 +94,7 @@ const char *bench_revision(void) { return NIBBLE_REVISION; }
 
 static int open_host(bench *b)
 {
-    nib_options options = {sizeof options, bench_threads(b), NULL};
+    nib_options options = {.size = sizeof options, .threads = bench_threads(b)};
     TRY(bench_status(b, nib_open("ref", NULL, &b->ref), "ref"));
     TRY(bench_status(b, nib_open("cpu", &options, &b->cpu), "cpu"));
     TRY(bench_status(b, nib_stream_open(b->ref, &b->ref_stream), "ref"));
@@ -165,7 +165,7 @@ static int run_shape(bench *b, const bench_shape *shape, nib_ctx *const *devices
 static int open_devices(bench *b, nib_ctx **devices)
 {
     const bench_spec *spec = b->spec;
-    nib_options options = {sizeof options, bench_threads(b), NULL};
+    nib_options options = {.size = sizeof options, .threads = bench_threads(b)};
     b->result->devices = calloc(spec->device_count, sizeof *b->result->devices);
     if (!b->result->devices) return bench_fail(b, 4, "no memory");
     for (size_t d = 0; d < spec->device_count; d++) {

@@ -88,7 +88,7 @@ static void find_memory(doctor_findings *f)
 static void find_device(doctor_findings *f, const nib_device_info *listed)
 {
     nib_ctx *ctx;
-    nib_options options = {sizeof options, 0, NULL};
+    nib_options options = {.size = sizeof options};
     if (nib_open(listed->name, &options, &ctx) != NIB_OK) {
         found(f, BAD, listed->name, "%s: %s", listed->model, nib_last_error());
         return;

@@ -24,7 +24,7 @@ typedef struct test_answer {
 
 nib_status side_open(const char *device, int32_t threads, test_side *side)
 {
-    nib_options options = {sizeof options, threads, NULL};
+    nib_options options = {.size = sizeof options, .threads = threads};
     memset(side, 0, sizeof *side);
     nib_status status = nib_open(device, &options, &side->ctx);
     if (status == NIB_OK) status = nib_stream_open(side->ctx, &side->stream);

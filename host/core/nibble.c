@@ -109,7 +109,7 @@ nib_status nib_open(const char *device, const nib_options *options, nib_ctx **ct
 {
     if (!device || !ctx_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", device ? "ctx_ret" : "device");
-    nib_options own = {sizeof own, 0, NULL};
+    nib_options own = {.size = sizeof own};
     if (options)
         NIB_TRY(nib_take_given("options", "nib_options", options, offsetof(nib_options, native),
                                &own, sizeof own));

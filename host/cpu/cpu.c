@@ -95,8 +95,9 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     cpu_device *device = malloc(sizeof *device);
     if (!device) return NIB_FAIL(NIB_E_MEMORY, "no memory for a device (%zu bytes)", sizeof opened);
     *device = opened;
-    nib_status status =
-        nib_cpu_pool_open(options->threads ? options->threads : cores(), &device->pool);
+    nib_options pool = *options;
+    if (!pool.threads) pool.threads = cores();
+    nib_status status = nib_cpu_pool_open(&pool, &device->pool);
     if (status != NIB_OK) {
         free(device);
         return status;

@@ -33,8 +33,10 @@ typedef struct worker {
 } worker;
 
 struct nib_cpu_pool {
-    int threads; /* workers + 1 */
-    worker *workers;
+    int threads;     /* workers + 1 */
+    worker *workers; /* with parallel_for, of scratch memory alone */
+    nib_parallel_for *parallel_for;
+    void *parallel_user;
     pthread_mutex_t owner; /* held by the caller whose launch the workers have */
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t wake, done;
@@ -115,6 +117,7 @@ static int start_worker(nib_cpu_pool *pool, worker *w)
     w->pool = pool;
     w->scratch = nib_cpu_scratch();
     if (!w->scratch) return ENOMEM;
+    if (pool->parallel_for) return 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&w->thread, NULL, run_worker, w);
@@ -126,8 +129,9 @@ static int start_worker(nib_cpu_pool *pool, worker *w)
 /* Untouched until a kernel needs it. */
 void *nib_cpu_scratch(void) { return aligned_alloc(64, NIB_SCRATCH_BYTES); }
 
-nib_status nib_cpu_pool_open(int threads, nib_cpu_pool **pool_ret)
+nib_status nib_cpu_pool_open(const nib_options *options, nib_cpu_pool **pool_ret)
 {
+    int threads = options->threads;
     nib_cpu_pool *pool = calloc(1, sizeof *pool);
     worker *workers = calloc((size_t)threads, sizeof *workers);
     if (!pool || !workers) {
@@ -137,6 +141,8 @@ nib_status nib_cpu_pool_open(int threads, nib_cpu_pool **pool_ret)
     }
     pool->threads = threads;
     pool->workers = workers;
+    pool->parallel_for = options->parallel_for;
+    pool->parallel_user = options->parallel_user;
     pthread_mutex_init(&pool->owner, NULL);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
@@ -160,7 +166,7 @@ void nib_cpu_pool_close(nib_cpu_pool *pool)
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->started; i++) {
-        pthread_join(pool->workers[i].thread, NULL);
+        if (!pool->parallel_for) pthread_join(pool->workers[i].thread, NULL);
         free(pool->workers[i].scratch);
     }
     pthread_cond_destroy(&pool->done);
@@ -171,8 +177,25 @@ void nib_cpu_pool_close(nib_cpu_pool *pool)
     free(pool);
 }
 
+typedef struct share {
+    nib_cpu_pool *pool;
+    launch *launch;
+    void *scratch; /* of the first task */
+} share;
+
+static void do_share(void *argument, int32_t i)
+{
+    const share *s = argument;
+    work(s->launch, i ? s->pool->workers[i - 1].scratch : s->scratch);
+}
+
 static void run_shared(nib_cpu_pool *pool, launch *l, void *scratch)
 {
+    if (pool->parallel_for) {
+        share all = {pool, l, scratch};
+        pool->parallel_for(pool->parallel_user, pool->threads, do_share, &all);
+        return;
+    }
     pthread_mutex_lock(&pool->lock);
     pool->current = l;
     pool->serial++;

@@ -1,4 +1,4 @@
-/* cpu_pool.h - a pool of threads that share out the items of one launch at a time. */
+/* cpu_pool.h - threads, the pool's own or the caller's, that share out the items of one launch at a time. */
 #ifndef NIB_CPU_POOL_H
 #define NIB_CPU_POOL_H
 
@@ -6,9 +6,10 @@
 
 typedef struct nib_cpu_pool nib_cpu_pool;
 
-/* Starts threads - 1 workers (the caller of nib_cpu_pool_run is the last); threads >= 1. E_MEMORY
- * where the system has no memory or no threads left. */
-nib_status nib_cpu_pool_open(int threads, nib_cpu_pool **pool_ret);
+/* Of options->threads >= 1 threads: starts threads - 1 workers (the caller of nib_cpu_pool_run is the
+ * last), or none where there is a parallel_for. E_MEMORY where the system has no memory or no threads
+ * left. */
+nib_status nib_cpu_pool_open(const nib_options *options, nib_cpu_pool **pool_ret);
 /* Ends the workers. No run may be under way. */
 void nib_cpu_pool_close(nib_cpu_pool *pool);
 

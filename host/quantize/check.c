@@ -91,7 +91,7 @@ static nib_status check_tensor(checking *c, int64_t index)
 
 static nib_status open_decoder(checking *c)
 {
-    const nib_options options = {sizeof options, 1, NULL};
+    const nib_options options = {.size = sizeof options, .threads = 1};
     int64_t blocks = 0;
     for (int64_t i = 0; i < nib_file_raw_count(c->file); i++)
         blocks += nib_file_raw_at(c->file, i)->blocks != NULL;

@@ -301,7 +301,7 @@ nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_optio
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", !a ? "a" : !b ? "b" : "each");
     comparison c = {
         .a = a, .b = b, .options = options, .each = each, .user = user, .count = nib_file_count(a)};
-    const nib_options device_options = {sizeof device_options, 1, NULL};
+    const nib_options device_options = {.size = sizeof device_options, .threads = 1};
     NIB_TRY(
         nib_open(options && options->device ? options->device : "auto", &device_options, &c.ctx));
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -377,7 +377,8 @@ nib_status nib_job_run(nib_job *job, const nib_run_options *options)
     run r = {.job = job, .options = options, .start = nib_seconds()};
     job->stats = (nib_run_stats){0};
     memset(job->results, 0, (size_t)job->count * sizeof *job->results);
-    const nib_options device_options = {sizeof device_options, 1, NULL}; /* lanes are the threads */
+    const nib_options device_options = {.size = sizeof device_options,
+                                        .threads = 1}; /* lanes are the threads */
     NIB_TRY(nib_open(options->device ? options->device : "auto", &device_options, &r.ctx));
     snprintf(job->stats.device, sizeof job->stats.device, "%s", nib_ctx_device(r.ctx)->name);
     nib_status status =
