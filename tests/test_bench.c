@@ -127,6 +127,9 @@ static void test_columns(void)
     CHECK(!bench_read_column("w4a8", 32, &c, why) && c.scheme->bits == 4 && c.act_bits == 8 &&
           c.group == 32 && !strcmp(c.name, "w4a8"));
     CHECK(!bench_read_column("w8a8", -1, &c, why) && c.act_bits == 8 && c.group == 0);
+    CHECK(!bench_read_column("Q4_k", -1, &c, why) && !strcmp(c.name, "q4_K") && !c.scheme &&
+          c.block == NIB_BLOCK_Q4_K && c.group == 32 && c.act_bits == 16);
+    CHECK(bench_read_column("q4_0", 64, &c, why) == 2 && strstr(why, "q4_0"));
     CHECK(bench_read_column("int9", -1, &c, why) == 2 && strstr(why, "int9"));
 }
 

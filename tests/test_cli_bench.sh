@@ -113,6 +113,14 @@ for other in "--group-size 32" "--hot" "--dtype f32"; do
     expect 2 "nothing that was measured now" "$nibble" bench matmul $alone --m 1 --scheme int4 --compare base.json $other
 done
 expect 2 "nothing that was measured now" "$nibble" bench matmul ${alone/--threads 2/--threads 1} --m 1 --scheme int4 --compare base.json
+expect 2 "whose groups are its own" "$nibble" bench matmul --scheme q4_0 --group-size 64
+expect 2 "multiple of 256" "$nibble" bench quantize --scheme q4_K --shape 32x32
+expect 0 "" "$nibble" bench matmul $alone --m 1,5 --scheme q4_0,q4_K,Q6_K,iq4_xs --json
+holds "assert [(r['column'], r['group']) for r in j['records'] if r['m'] == 5] == [('q4_0', 32), ('q4_K', 32), ('q6_K', 16), ('iq4_xs', 32)], j"
+for operation in quantize dequantize; do
+    expect 0 "" "$nibble" bench $operation $small --scheme q8_0,q3_K --device cpu,ref --json
+    holds "assert [r['bytes'] for r in j['records']] == 2 * [96 * 256 * 2 + 96 * 272, 96 * 256 * 2 + 96 * 110], j"
+done
 expect 0 "" "$nibble" bench quantize $small --scheme int4 --as jsonl
 mv out codec.jsonl
 expect 2 "nothing that was measured now" "$nibble" bench dequantize $small --scheme int4 --compare codec.jsonl
@@ -127,6 +135,7 @@ expect 5 "gone.json" "$nibble" bench matmul $alone --m 1 --scheme int4 --compare
 
 # ---- explain ----
 expect 0 "cpu.matmul" "$nibble" explain matmul --shape 4096x11008 --m 1-512*4 --device cpu
+expect 0 "q4_K on cpu, groups of 32" "$nibble" explain matmul --scheme q4_K --device cpu
 expect 0 "" "$nibble" explain matmul --shape 64x96 --scheme w4a8 --device ref --json
 holds "
 k = j['kernels']

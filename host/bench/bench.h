@@ -32,10 +32,11 @@ typedef struct bench_shapes {
 
 /* What weights become, and what they meet. */
 typedef struct bench_column {
-    char name[BENCH_NAME]; /* "int4", "w4a8" */
-    const nib_scheme *scheme;
-    int64_t group;    /* along K; 0 = the whole row */
-    int32_t act_bits; /* 16: x as it is; 8: int8 a row */
+    char name[BENCH_NAME];    /* "int4", "w4a8", "q4_K" */
+    const nib_scheme *scheme; /* NULL: blocks, */
+    nib_block block;          /* of this type */
+    int64_t group;            /* along K; 0 = the whole row */
+    int32_t act_bits;         /* 16: x as it is; 8: int8 a row */
 } bench_column;
 
 typedef struct bench_spec {
@@ -68,9 +69,12 @@ int bench_add_model(const char *name, int64_t tp, bench_shapes *shapes, char why
 int bench_add_directory(const char *path, int64_t tp, bench_shapes *shapes, char why[BENCH_WORDS]);
 int bench_read_m(const char *list, int64_t m[BENCH_MOST_M], size_t *count_ret,
                  char why[BENCH_WORDS]);
-/* `name` is a scheme, or w4a8; group -1: the scheme's own. */
+/* `name` is a scheme, a block type, or w4a8; group -1: its own. */
 int bench_read_column(const char *name, int64_t group, bench_column *column_ret,
                       char why[BENCH_WORDS]);
+/* The planes of a column's weights; scales of a scheme are of `type`. Fails with E_SHAPE. */
+nib_status bench_column_quant(const bench_column *column, const bench_shape *shape, nib_dtype type,
+                              nib_quant *quant_ret);
 
 /* ---- what was measured ---- */
 

@@ -1,4 +1,4 @@
-/* codec.c - quantize and dequantize: whole matrices between a plain type and planes, against the
+/* codec.c - quantize and dequantize: whole matrices between a plain type and planes or blocks, against the
  * machine's copy bandwidth. Sampled rows must be those of `ref`, byte for byte. */
 #include "engine.h"
 
@@ -8,6 +8,7 @@
 typedef struct codec_arm {
     nib_ctx *ctx;
     nib_quant quant;
+    nib_block block; /* or NIB_BLOCK_NONE; then they are the first plane, and the only one */
     int quantizes;
     size_t x_bytes, plane_bytes[NIB_PLANES];
     nib_mem x[256], planes[256][NIB_PLANES];
@@ -30,6 +31,12 @@ static nib_status move(nib_stream *stream, const codec_arm *a, const nib_quant *
                        nib_mem x, const nib_mem planes[NIB_PLANES])
 {
     const nib_mem none = {0};
+    if (a->block && a->quantizes)
+        return nib_quantize_blocks(stream, a->block, q->grid.rows, q->grid.cols, type, x, none,
+                                   NIB_NONFINITE_ERROR, planes[0], none);
+    if (a->block)
+        return nib_dequantize_blocks(stream, a->block, q->grid.rows, q->grid.cols, planes[0], type,
+                                     x);
     if (!a->quantizes) return nib_dequantize(stream, q, planes, type, x);
     return nib_quantize(stream, q, type, x, NIB_NONFINITE_ERROR, planes, none);
 }
@@ -121,6 +128,13 @@ static void close(bench_arm *arm)
 
 static const bench_calls calls = {set_m, run, wait, check, close};
 
+static nib_status plane_bytes(const codec_arm *a, int p, size_t *bytes)
+{
+    if (!a->block) return nib_plane_bytes(&a->quant, (nib_plane)p, bytes);
+    *bytes = 0;
+    return p ? NIB_OK : nib_block_bytes(a->block, a->quant.grid.rows, a->quant.grid.cols, bytes);
+}
+
 /* The first copy's x is noise, uploaded; the others and the planes are made by the device. */
 static int fill(bench_arm *arm, const void *x)
 {
@@ -130,8 +144,7 @@ static int fill(bench_arm *arm, const void *x)
     size_t total = a->x_bytes;
     forth.quantizes = 1;
     for (int p = 0; p < NIB_PLANES; p++) {
-        TRY(bench_status(b, nib_plane_bytes(&a->quant, (nib_plane)p, &a->plane_bytes[p]),
-                         "planes"));
+        TRY(bench_status(b, plane_bytes(a, p, &a->plane_bytes[p]), "planes"));
         total += a->plane_bytes[p];
     }
     int64_t copies = bench_copies(b, total);
@@ -157,6 +170,7 @@ static int open_arm(bench *b, const bench_shape *shape, nib_ctx *ctx, size_t dev
     if (!a) return arm ? bench_fail(b, 4, "no memory") : 2;
     arm->self = a;
     a->ctx = ctx;
+    a->block = c->block;
     a->quantizes = b->spec->operation == BENCH_QUANTIZE;
     a->x_bytes = (size_t)(shape->n * shape->k) * bench_type_bytes(b->spec->type);
     snprintf(arm->record.column, sizeof arm->record.column, "%s", c->name);

@@ -115,11 +115,25 @@ void bench_operands_free(bench_operands *o)
 
 int bench_quant(bench *b, const bench_shape *shape, const bench_column *c, nib_quant *q)
 {
-    *q = (nib_quant){.bits = c->scheme->bits,
-                     .scale_type = b->spec->type,
-                     .rule = c->scheme->rule,
-                     .layout = NIB_LAYOUT_CANONICAL};
-    return bench_status(b, nib_grid_rows(shape->n, shape->k, c->group, &q->grid), c->name);
+    return bench_status(b, bench_column_quant(c, shape, b->spec->type, q), c->name);
+}
+
+/* The planes of blocks: of the bytes that a GGUF file would hold. */
+static int unpack_blocks(bench *b, const bench_shape *shape, const bench_column *c, nib_mem from,
+                         const nib_mem planes[NIB_PLANES])
+{
+    size_t bytes;
+    const nib_mem none = {0};
+    TRY(bench_status(b, nib_block_bytes(c->block, shape->n, shape->k, &bytes), c->name));
+    void *memory = bench_memory(b, bytes);
+    if (!memory) return 4;
+    nib_mem blocks = nib_wrap(memory, bytes);
+    nib_status status = nib_quantize_blocks(b->cpu_stream, c->block, shape->n, shape->k, NIB_F32,
+                                            from, none, NIB_NONFINITE_ERROR, blocks, none);
+    if (status == NIB_OK)
+        status = nib_unpack_blocks(b->cpu_stream, c->block, shape->n, shape->k, blocks, planes);
+    free(memory);
+    return bench_status(b, status, c->name);
 }
 
 int bench_weights_make(const bench_operands *o, const bench_column *c, bench_weights *w)
@@ -136,6 +150,7 @@ int bench_weights_make(const bench_operands *o, const bench_column *c, bench_wei
         planes[p] = nib_wrap(w->planes[p], w->bytes[p]);
     }
     nib_mem from = nib_wrap(o->w, (size_t)(o->shape->n * o->shape->k) * sizeof *o->w);
+    if (!c->scheme) return unpack_blocks(b, o->shape, c, from, planes);
     return bench_status(
         b, nib_quantize(b->cpu_stream, &w->quant, NIB_F32, from, NIB_NONFINITE_ERROR, planes, none),
         c->name);

@@ -234,13 +234,42 @@ int bench_read_m(const char *list, int64_t m[BENCH_MOST_M], size_t *count_ret,
 
 /* ---- columns ---- */
 
+nib_status bench_column_quant(const bench_column *c, const bench_shape *shape, nib_dtype type,
+                              nib_quant *quant)
+{
+    if (!c->scheme) return nib_block_quant(c->block, shape->n, shape->k, quant);
+    *quant = (nib_quant){.bits = c->scheme->bits,
+                         .scale_type = type,
+                         .rule = c->scheme->rule,
+                         .layout = NIB_LAYOUT_CANONICAL};
+    return nib_grid_rows(shape->n, shape->k, c->group, &quant->grid);
+}
+
+static int read_blocks(const nib_block_type *type, int64_t group, bench_column *c,
+                       char why[BENCH_WORDS])
+{
+    nib_quant quant;
+    if (group >= 0) return FAIL(2, "--group with %s, whose groups are its own", type->name);
+    if (nib_block_quant(type->block, 1, type->elements, &quant) != NIB_OK)
+        return FAIL(1, "%s: %s", type->name, nib_last_error());
+    c->block = type->block;
+    c->group = quant.grid.group;
+    c->act_bits = 16;
+    snprintf(c->name, sizeof c->name, "%s", type->name);
+    return 0;
+}
+
 int bench_read_column(const char *name, int64_t group, bench_column *c, char why[BENCH_WORDS])
 {
     const char *scheme = strcasecmp(name, "w4a8") ? name : "int4";
     memset(c, 0, sizeof *c);
+    const nib_block_type *type = nib_block_find(name);
+    if (type) return read_blocks(type, group, c, why);
     c->scheme = nib_scheme_find(scheme);
     if (!c->scheme)
-        return FAIL(2, "--scheme is '%s'; it must be w4a8 or a scheme (nibble schemes)", name);
+        return FAIL(
+            2, "--scheme is '%s'; it must be w4a8, or a scheme or block type of `nibble schemes`",
+            name);
     c->act_bits = scheme == name ? c->scheme->act_bits : 8;
     c->group = group < 0 ? c->scheme->group : group;
     snprintf(c->name, sizeof c->name, "%s", scheme == name ? c->scheme->name : "w4a8");

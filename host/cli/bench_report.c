@@ -344,11 +344,13 @@ static void print_rest(const bench_spec *spec, const bench_result *result)
                "quantized before; s32: bare int32 sums."
              : "\nEach cell: the median time, and its share of the copy rate.");
     print_timing(spec, result);
-    if (widest)
-        printf(
-            "Spread: from the 10th to the 90th percentile is %.0f%% of the median at most (%s %s, "
-            "%s, M = %lld).\n",
-            100 * spread, widest->device, widest->column, widest->shape.name, (long long)widest->m);
+    if (widest) {
+        printf("Spread: from the 10th to the 90th percentile is %.0f%% of the median at most (%s "
+               "%s, %s",
+               100 * spread, widest->device, widest->column, widest->shape.name);
+        if (widest->m) printf(", M = %lld", (long long)widest->m);
+        puts(").");
+    }
     for (size_t i = 0; i < result->skip_count; i++)
         printf("Not measured: %s: %s\n", result->skips[i].what, result->skips[i].why);
 }

@@ -43,11 +43,7 @@ static nib_status describe(const wanted *w, const bench_shape *shape, nib_matmul
                               .acts = w->column.act_bits == 8 ? NIB_ACTS_DYNAMIC : NIB_ACTS_FLOAT,
                               .x_type = type,
                               .y_type = type};
-    desc->weights = (nib_quant){.bits = w->column.scheme->bits,
-                                .scale_type = type,
-                                .rule = w->column.scheme->rule,
-                                .layout = NIB_LAYOUT_CANONICAL};
-    return nib_grid_rows(shape->n, shape->k, w->column.group, &desc->weights.grid);
+    return bench_column_quant(&w->column, shape, type, &desc->weights);
 }
 
 static void add_row(const bench_shape *shape, const nib_matmul_choice *c, int as, cli_table *t)
