@@ -387,6 +387,8 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     read_options(argc, argv);
+    setenv("OPENBLAS_THREAD_TIMEOUT", "16", 0); /* else idle threads of other libraries hold the */
+    setenv("GOMP_SPINCOUNT", "1000", 0);        /* cores during the next arm */
     nib_options options = {.size = sizeof options, .threads = bench.threads};
     must(nib_open("cpu", &options, &bench.ctx), "cpu");
     must(nib_open("ref", NULL, &bench.ref), "ref");
