@@ -32,11 +32,12 @@ void bench_probe_copy(char *memory, size_t bytes)
     _mm_sfence();
 }
 
-/* Twelve sums hide the latency of two units of 4 to 6 steps. */
+/* Twelve sums hide the latency of two units of 4 to 6 steps. A compiler must not see that all are the
+ * same: GCC made four of them. */
 enum { SUMS = 12, STEPS = 1 << 20 };
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define DECLARE(i) zero,
-#define KEEP(i) __asm__ volatile("" : : "x"(sum[i]));
+#define FORGET(i) __asm__ volatile("" : "+x"(sum[i]));
 
 #define PROBE(name, isa, type, first, step)                                                        \
     __attribute__((target(isa))) static void name(char *memory, size_t bytes)                      \
@@ -44,10 +45,11 @@ enum { SUMS = 12, STEPS = 1 << 20 };
         (void)memory, (void)bytes;                                                                 \
         type zero = first, x = first, sum[SUMS] = {EACH(DECLARE)};                                 \
         __asm__ volatile("" : "+x"(x));                                                            \
+        EACH(FORGET)                                                                               \
         for (int64_t i = 0; i < STEPS; i++) {                                                      \
             EACH(step)                                                                             \
         }                                                                                          \
-        EACH(KEEP)                                                                                 \
+        EACH(FORGET)                                                                               \
     }
 
 #define FMA_512(i) sum[i] = _mm512_fmadd_ps(x, x, sum[i]);
