@@ -17,7 +17,8 @@ except ValueError: pass
 $1" 2>err; then pass; else fail "$1"; fi
 }
 
-small="--shape 96x256 --seconds 0 --rounds 3 --working-set 1M --threads 2"
+sized="--shape 96x256 --seconds 0 --rounds 3 --working-set 1M --threads 2"
+small="$sized --device cpu"
 alone="$small --no-vendor"
 # The vendors' own threads are more than the leak sanitizer can look into.
 vendors="env ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 $nibble bench matmul $small"
@@ -42,13 +43,18 @@ expect 2 "of matmul alone" "$nibble" bench quantize --plot x.svg
 expect 2 "--tolerance" "$nibble" bench matmul --tolerance -1
 expect 2 "--seconds" "$nibble" bench matmul --seconds 1e9
 expect 2 "must be one of" "$nibble" bench matmul --format xml
-expect 6 "there are:" "$nibble" bench matmul --device cuda:77 $small
+expect 6 "there are:" "$nibble" bench matmul --device cuda:77 $sized
 expect 5 "config.json" "$nibble" bench matmul --model nowhere
 mkdir model && echo '{"hidden_size": 64}' >model/config.json
 expect 3 "num_attention_heads" "$nibble" bench matmul --model model
 expect 2 "int32" "$nibble" bench matmul --scheme w8a8 --shape 1x200000 --m 1 --seconds 0 --rounds 1
 
 # ---- matmul ----
+"$nibble" devices --json >devices.json
+expect 0 "" "$nibble" bench matmul $sized --no-vendor --m 1 --scheme int4 --json
+holds "
+there = {d['name'] for d in json.load(open('devices.json'))['devices']}
+assert [d['name'] for d in j['devices']] == [n for n in ('cpu', 'opencl:0', 'cuda:0') if n in there], there"
 expect 0 "Each cell: the median" "$nibble" bench matmul $alone --m 1,5 --as md --all --scheme int4,w8a8
 holds "t = open('out').read(); assert t.count('| ---') == 0 and t.count('\n|--') + t.count('\n|-') >= 2 and 'w8a8 codes' in t and 'fastest: ' in t, t"
 expect 0 "" $vendors --m 1-20*4 --json --plot plot.svg --scheme int4,int8,w4a8,w8a8
@@ -70,10 +76,10 @@ expect 0 "" "$nibble" bench matmul $alone --m 2 --format jsonl --hot --scheme in
 holds "l = lines(); assert len(l) == 1 and not l[0]['cold'] and l[0]['type'] == 'F32' and l[0]['column'] == 'int8'"
 expect 0 "" "$nibble" bench matmul $alone --m 2 --format csv --scheme int4 --group-size 32 --dtype f16
 holds "r = rows(); assert float(r[0]['seconds_median']) > 0 and r[0]['column'] == 'int4' and r[0]['type'] == 'F16', r"
-expect 0 "" "$nibble" bench matmul $alone --m 3 --device ref --device cpu --scheme int4 --as csv
+expect 0 "" "$nibble" bench matmul $sized --no-vendor --m 3 --device ref --device cpu --scheme int4 --as csv
 holds "assert [r['device'] for r in rows()] == ['ref', 'cpu']"
 echo '{"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96}' >model/config.json
-expect 0 "" "$nibble" bench matmul --model model --tp 2 --m 1 --seconds 0 --rounds 1 --working-set 1M --scheme int4 --no-vendor --as jsonl
+expect 0 "" "$nibble" bench matmul --device cpu --model model --tp 2 --m 1 --seconds 0 --rounds 1 --working-set 1M --scheme int4 --no-vendor --as jsonl
 holds "assert [(x['n'], x['k']) for x in lines()] == [(64, 64), (64, 32), (96, 64), (64, 48)], lines()"
 expect 0 "OpenBLAS" $vendors --m 1 --scheme int4 # measured, or said to be missing
 expect 0 "oneDNN" $vendors --m 1 --scheme int4
@@ -118,7 +124,7 @@ expect 2 "multiple of 256" "$nibble" bench quantize --scheme q4_K --shape 32x32
 expect 0 "" "$nibble" bench matmul $alone --m 1,5 --scheme q4_0,q4_K,Q6_K,iq4_xs --json
 holds "assert [(r['column'], r['group']) for r in j['records'] if r['m'] == 5] == [('q4_0', 32), ('q4_K', 32), ('q6_K', 16), ('iq4_xs', 32)], j"
 for operation in quantize dequantize; do
-    expect 0 "" "$nibble" bench $operation $small --scheme q8_0,q3_K --device cpu,ref --json
+    expect 0 "" "$nibble" bench $operation $sized --scheme q8_0,q3_K --device cpu,ref --json
     holds "assert [r['bytes'] for r in j['records']] == 2 * [96 * 256 * 2 + 96 * 272, 96 * 256 * 2 + 96 * 110], j"
 done
 expect 0 "" "$nibble" bench quantize $small --scheme int4 --as jsonl

@@ -92,13 +92,24 @@ static int read_columns(const cli_command *command, const cli_settings *s, bench
     return 0;
 }
 
+/* The CPU, and the first device of every other kind that is here and opens. */
+static void default_devices(bench_wish *wish, bench_spec *spec)
+{
+    static const char *const firsts[] = {"cpu", "opencl:0", "cuda:0"};
+    for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
+        nib_ctx *ctx = NULL;
+        if (i && nib_open(firsts[i], NULL, &ctx) != NIB_OK) continue;
+        nib_close(ctx);
+        wish->devices[spec->device_count++] = firsts[i];
+    }
+}
+
 static int read_devices(const cli_command *command, const cli_settings *s, bench_wish *wish,
                         bench_spec *spec)
 {
-    static const char *const otherwise[] = {"cpu"};
-    const char *const *items = s->devices.count ? s->devices.items : otherwise;
-    for (size_t i = 0; i < (s->devices.count ? s->devices.count : 1); i++)
-        for (const char *rest = items[i]; rest;) {
+    if (!s->devices.count) default_devices(wish, spec);
+    for (size_t i = 0; i < s->devices.count; i++)
+        for (const char *rest = s->devices.items[i]; rest;) {
             if (spec->device_count == MOST_DEVICES)
                 return fail_usage(command, "more than %d devices", MOST_DEVICES);
             char *name = wish->device_names[spec->device_count];
