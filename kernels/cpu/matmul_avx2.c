@@ -39,9 +39,11 @@ INLINE vf add_floats(vf sum, vi w, vi x) { return v_fma((vf)w, (vf)x, sum); }
 #include "matmul_small_codes_simd.h"
 #include "matmul_small_floats_simd.h"
 
-SMALL_KERNEL(nib_cpu_matmul_codes_m1_avx2, codes_item, 1, 8)
-SMALL_KERNEL(nib_cpu_matmul_codes_m4_avx2, codes_item, 4, 2)
-SMALL_KERNEL(nib_cpu_matmul_floats_m1_avx2, floats_item, 1, 8)
-SMALL_KERNEL(nib_cpu_matmul_floats_m4_avx2, floats_item, 4, 2)
+SMALL_KERNEL(nib_cpu_matmul_codes_m1_avx2, codes_item, 1, 1, 8)
+SMALL_KERNEL(nib_cpu_matmul_codes_m4_avx2, codes_item, 4, 4, 2)
+SMALL_KERNEL(nib_cpu_matmul_codes_m24_avx2, codes_item, 24, 4, 2)
+SMALL_KERNEL(nib_cpu_matmul_floats_m1_avx2, floats_item, 1, 1, 8)
+SMALL_KERNEL(nib_cpu_matmul_floats_m4_avx2, floats_item, 4, 4, 1)
+SMALL_KERNEL(nib_cpu_matmul_floats_m8_avx2, floats_item, 8, 4, 1)
 LARGE_KERNEL(nib_cpu_matmul_codes_avx2, STEP_I16, 6, 2)
 LARGE_KERNEL(nib_cpu_matmul_floats_avx2, STEP_F32, 6, 2)

@@ -6,7 +6,8 @@
 
 #include "matmul_small_simd.h"
 
-/* `zeros`: what is subtracted from the codes of each vector. */
+/* `zeros`: what is subtracted from the codes of each vector. Sums are kept twice where there are few,
+ * for even and for odd columns: a chain of additions is slower than reading. */
 INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, const float *x,
                          nib_i64 pitch, nib_i64 from, nib_i64 to, int rows, int vectors, int bits)
 {
@@ -24,7 +25,7 @@ INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, 
                 vf value = v_convert((vi)code - zeros[v]);
                 UNROLL for (int r = 0; r < rows; r++)
                 {
-                    vf *sum = &sums[r * vectors + v];
+                    vf *sum = &sums[(j * rows * vectors + r * vectors + v) % MOST_SUMS];
                     *sum = v_fma(value, v_splat(x[r * pitch + k + j]), *sum);
                 }
             }
@@ -42,9 +43,11 @@ INLINE void floats_tile(void *const span[NIB_HOST_SPANS], const nib_args *a, nib
         nib_i64 from = g * a->group, to = group_end(a, g);
         vf sums[MOST_SUMS];
         vi zeros[ITEM_VECTORS];
-        UNROLL for (int i = 0; i < rows * vectors; i++) sums[i] = v_splat(0.0f);
+        UNROLL for (int i = 0; i < MOST_SUMS; i++) sums[i] = v_splat(0.0f);
         UNROLL for (int v = 0; v < vectors; v++) zeros[v] = load_zeros(p, a, g, first + v);
         add_products(sums, p, first, zeros, x, a->p.pack_cols, from, to, rows, vectors, bits);
+        UNROLL for (int i = rows * vectors; i < MOST_SUMS; i++) sums[i % (rows * vectors)] +=
+            sums[i];
         UNROLL for (int v = 0; v < vectors; v++)
         {
             vf scales = load_scales(p, g, first + v);
