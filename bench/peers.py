@@ -13,7 +13,8 @@ Takes device, shapes, M, type and threads from nibble's records and runs, where 
 
 As nibble bench does: some elements of y are checked against sums in double first; each run takes the next of several copies of
 its weights, which add up to the working set; arms take turns; medians. On CUDA a sample is a CUDA graph of several runs
-between two events. Prints a table; --json writes records with the fields of nibble's. Exit status 77 without PyTorch.
+between two events; no GPU has run that part yet. Prints a table, fastest first; --json writes records with the fields of nibble's.
+Exit status 77 without PyTorch.
 """
 import argparse
 import json

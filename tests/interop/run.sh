@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh - what ./check --interop runs: quantizes a real model and a synthetic one, and loads the outputs in their real
-# consumers: the safetensors library, and transformers with compressed-tensors on the CPU.
+# consumers: the safetensors library, and transformers with compressed-tensors on the CPU; puts PyTorch's products beside
+# nibble's (bench/peers.py).
 #
 #   tests/interop/run.sh [NIBBLE MAKE_CHECKPOINT]     (those of build/release)
 #
@@ -36,13 +37,21 @@ rm -rf "$work/llama"
 "$make_checkpoint" "$work/llama" --layers 3 --hidden 512 --vocab 4096 --shards 3 >/dev/null
 for scheme in int4 int4_asym w8a8; do quantize "llama-$scheme" "$work/llama" "$scheme"; done
 
+"$nibble" bench matmul --shape 512x1024 --m 1,20 --seconds 0 --rounds 3 --device cpu --no-vendor --as jsonl >"$work/bench.jsonl"
+peers() { # PyTorch's three quantized products and its plain one, for each M
+    python bench/peers.py "$work/bench.jsonl" --json "$work/peers.jsonl" --seconds 0 --working-set 8 >"$work/peers.txt"
+    echo "{\"test\": \"peers\", \"records\": $(wc -l <"$work/peers.jsonl"), \"passed\": $([ "$(wc -l <"$work/peers.jsonl")" -eq 8 ] &&
+        echo true || echo false)}"
+}
+
 figures=$work/figures.jsonl
 {
     python "$here/read_back.py" "$work"/minilm-*/ "$work"/llama-*/ || true
     # shellcheck disable=SC2086 # a list of names
     python "$here/embeddings.py" "$model" "$work" $schemes || true
+    peers || true
 } | tee "$figures"
-wanted=$((2 * 8 + 5)) # outputs and their decoded forms; schemes
+wanted=$((2 * 8 + 5 + 1)) # outputs and their decoded forms; schemes; peers
 passed=$(grep -c '"passed": true' "$figures" || true)
 echo "$passed passed, $((wanted - passed)) failed, 0 skipped"
 [ "$passed" -eq "$wanted" ]
