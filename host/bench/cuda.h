@@ -1,7 +1,7 @@
 /* cuda.h - the functions of the CUDA driver that the bench calls itself, by dlopen, one row each: the
- * streams that it lends to nibble and to cuBLASLt, their graphs, and events. A status of 0 is success;
- * handles are pointers. Written from cuda.h of CUDA 13, with which tests/cuda_declarations.cpp
- * compares them. */
+ * streams that it lends to nibble and to cuBLASLt, their graphs, events, and kernels that measure a
+ * roof. A status of 0 is success; handles are pointers. Written from cuda.h of CUDA 13, with which
+ * tests/cuda_declarations.cpp compares them. */
 #ifndef NIB_BENCH_CUDA_H
 #define NIB_BENCH_CUDA_H
 
@@ -9,6 +9,11 @@
 
 /* clang-format off */
 #define BENCH_DRIVER(X) \
+    X(module_load,    cuModuleLoadData,              (void **module, const void *image)) \
+    X(find_kernel,    cuModuleGetFunction,           (void **function, void *module, const char *name)) \
+    X(launch,         cuLaunchKernel,                (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
+                                                      unsigned block_x, unsigned block_y, unsigned block_z, \
+                                                      unsigned shared_bytes, void *stream, void **params, void **extra)) \
     X(push,           cuCtxPushCurrent_v2,           (void *context)) \
     X(pop,            cuCtxPopCurrent_v2,            (void **context)) \
     X(device_get,     cuDeviceGet,                   (int *device, int ordinal)) \
