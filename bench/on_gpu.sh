@@ -111,21 +111,19 @@ cublas_directory() {
     [ -z "$found" ] || dirname "$found"
 }
 
-# A walk by several processes; each takes a part of it.
-walk() { # PROCESSES PROGRAM ARGUMENT...
+# A walk by several processes, each of which takes a part of it and has a log of its own.
+walk() { # PROCESSES PROGRAM DEVICE ARGUMENT...
     local processes=$1 i failed=0 log pids=()
     shift
-    log=$(mktemp -d)
+    log=$out/$(basename "$1")-${2%%:*}
     for ((i = 0; i < processes; i++)); do
-        "$@" --part "$i/$processes" >"$log/$i" 2>&1 &
+        "$@" --part "$i/$processes" >"$log-$i.txt" 2>&1 &
         pids+=($!)
     done
     for ((i = 0; i < processes; i++)); do
         wait "${pids[$i]}" || failed=$?
-        grep -hE 'failed:|passed,|differ' "$log/$i" | tail -n 30 || true
+        grep -E 'failed:|passed,|differ' "$log-$i.txt" | tail -n 30 || true
     done
-    cat "$log"/* >"$out/$(basename "$1").txt" || true
-    rm -rf "$log"
     echo "$processes parts, last failing status $failed"
     return $failed
 }
