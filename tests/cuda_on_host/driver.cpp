@@ -9,8 +9,8 @@
 //     CUDA_ERROR_LAUNCH_FAILED; the other device goes on
 //   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks,
 //     CUDA_HOST_IMAGE=ERROR makes loading a module fail with that code
-//   - a stream that is being captured keeps its copies and kernels for the graph; waiting and allocating are refused
-//     then (900) and spoil the capture. A launched graph runs late like everything else. CUDA_HOST_CAPTURE=0 refuses
+//   - a stream that is being captured keeps its copies and kernels for the graph; waiting, allocating and finding a
+//     kernel (a driver may load it then, and need memory) are refused then (900) and spoil the capture. A launched graph runs late like everything else. CUDA_HOST_CAPTURE=0 refuses
 //     to begin one
 //   - an event has its time when the stream comes to it; asked before, it is not ready (600). What is called, and which
 //     kernels run, between an odd event and the next counts again, as "timed NAME"
@@ -501,6 +501,7 @@ API CUresult cuModuleUnload(Module *module)
 API CUresult cuModuleGetFunction(void **function, Module *, const char *name)
 {
     BEGIN(true);
+    if (refused_by_capture()) return CAPTURE_UNSUPPORTED;
     Dl_info self;
     if (!dladdr(reinterpret_cast<void *>(&cuInit), &self)) return NOT_FOUND;
     void *library = dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD);
