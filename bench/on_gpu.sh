@@ -2,16 +2,16 @@
 # on_gpu.sh - everything that a machine with a GPU can tell about the CUDA backend, in one command of at most nine minutes, what
 # matters most first:
 #
-#   bench/on_gpu.sh OUT [DEVICE [BUILT [SECONDS]]]
+#   bench/on_gpu.sh OUT [DEVICE [BUILT [SECONDS [PARTS]]]]
 #   bench/on_gpu.sh --pack BUILT [ARCH]       builds for it, on any machine that builds nibble with CUDA (ARCH: 90a)
 #
-# With BUILT, that machine needs an NVIDIA driver alone; without, what nibble needs to be built. No network, no root. Each part
-# has its log and time limit in OUT and goes on where another fails; the table at the end, also in OUT/summary.txt, says
-# passed, failed or skipped for each, then predicted (bench/predict.jsonl) beside measured. Where NIBBLE_CUDA_DRIVER names a
-# stand-in driver (tests/cuda_on_host), the parts run on that: a rehearsal.
+# With BUILT, that machine needs an NVIDIA driver alone; without, what nibble needs to be built. No network, no root. Each
+# part has its log and time limit in OUT and goes on where another fails; the table at the end, also in OUT/summary.txt, says
+# passed, failed or skipped for each, then predicted (bench/predict.jsonl) beside measured. PARTS, as 'walk|matmul-.*', names
+# those to run. Where NIBBLE_CUDA_DRIVER names a stand-in driver (tests/cuda_on_host), the parts run on that: a rehearsal.
 # Exit status: 0 all passed or were skipped, 1 a part failed, 77 no GPU: then it says what it would do.
 set -uo pipefail
-usage="usage: bench/on_gpu.sh OUT [DEVICE [BUILT [SECONDS]]], or --pack BUILT [ARCH]"
+usage="usage: bench/on_gpu.sh OUT [DEVICE [BUILT [SECONDS [PARTS]]]], or --pack BUILT [ARCH]"
 root=$(cd "$(dirname "$0")/.." && pwd)
 jobs=$(nproc)
 cuda=${CUDA_HOME:-/usr/local/cuda}
@@ -19,14 +19,15 @@ programs="nibble_command make_checkpoint test_kernels test_matmul test_cuda_grap
 
 # Programs, and the two libraries of theirs that a machine may lack, into a directory that can be carried.
 pack() { # BUILT ARCH
-    local built=$1 arch=$2 tree=$root/build/on_gpu nvcc
+    local built=$1 arch=$2 tree=$root/build/on_gpu nvcc program
     nvcc=$(command -v nvcc || echo "$cuda/bin/nvcc")
-    mkdir -p "$built"
     cmake -S "$root" -B "$tree" -DCMAKE_BUILD_TYPE=Release -DNIBBLE_CUDA_ARCHS="$arch"
     # shellcheck disable=SC2086
     cmake --build "$tree" -j "$jobs" --target $programs
-    cp "$tree"/nibble "$tree"/bench/bench_kernels "$tree"/tests/{make_checkpoint,test_kernels,test_matmul,test_cuda_graph,test_cuda_instructions} "$built"
-    strip "$built"/*
+    mkdir -p "$built"
+    for program in nibble bench/bench_kernels tests/{make_checkpoint,test_kernels,test_matmul,test_cuda_graph,test_cuda_instructions}; do
+        strip -o "$built/$(basename "$program")" "$tree/$program"
+    done
     ldd "$built/nibble" | awk '/jansson|xxhash/ {print $3}' | xargs -r cp -Lt "$built"
     "$nvcc" -std=c++17 -fatbin "-arch=sm_$arch" -fmad=false -o "$built/instructions.fatbin" "$root/tests/cuda_instructions.cu"
     git -C "$root" describe --always --dirty >"$built/revision" 2>/dev/null || true
@@ -44,6 +45,7 @@ device=${2:-cuda:0}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
 built=${3:-$out/built}
 seconds=${4:-540}
+parts=${5:-.*}
 [ -d "$built" ] && built=$(cd "$built" && pwd)
 cd "$root" || exit 2
 sanitizer=$(command -v compute-sanitizer || echo "$cuda/bin/compute-sanitizer")
@@ -58,6 +60,7 @@ say() { echo "$*" | tee -a "$out/summary.txt" || true; }
 part() {
     local name=$1 limit=$2 log="$out/$1.log" begin=$SECONDS status words
     shift 2
+    [[ $name =~ ^(build|table|$parts)$ ]] || return 0
     [ "$limit" -le $((seconds - SECONDS)) ] || limit=$((seconds - SECONDS))
     [ "$limit" -gt 0 ] || { say "$(printf '%-8s %-18s the time is over' skipped "$name")" && return; }
     [ $dry -eq 0 ] || { say "$(printf '%-8s %-18s at most %3d s: %s' would "$name" "$limit" "$*")" && return; }
