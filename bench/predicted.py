@@ -145,6 +145,7 @@ def read(path):
 
 def table(predictions, kernels, products):
     measured = {row_of(m): m for m in read(kernels)}
+    # int8 activations: of two columns with one kernel the later, "codes", is without the launch that makes them
     matmul = {(m["kernel"], m["n"], m["k"], m["m"]): m for m in read(products) if m["by"] == "nibble"}
     print("| row | shape | bytes/element | registers | predicted us | measured us | % of copy or roof |")
     print("|---|---|---:|---:|---:|---:|---:|")
