@@ -2,11 +2,12 @@
 """What the tuned CUDA rows should take, beside what they took.
 
     tests/cuda_binary.sh | bench/predicted.py make > bench/predict.jsonl
-    bench/predicted.py table bench/predict.jsonl kernels.jsonl
+    bench/predicted.py table bench/predict.jsonl kernels.jsonl matmul.jsonl
 
 A prediction is bytes moved, one read and one write of each, at 90 % of an H200's 4.8 TB/s, on about 4096 x 14336 elements
 (fewer columns and more rows for rows that take less); occupancy is what registers allow of an sm_90's 64 warps. Measured
-is bench_kernels' median rate on the same bytes. Scales are two bytes.
+is bench_kernels' median rate on the same bytes, beside its share of the copy's; of a matmul, the median of `nibble bench matmul
+--as jsonl` beside its share of the roof. Scales are two bytes.
 
 Of ggml's blocks, from and to F16: at that rate, or at 80 % of an H200's instructions (132 units of four warps a clock,
 1.755 GHz) where that takes longer. Instructions an element were counted in nvcc 13.0's SASS for sm_90a, with the branches
@@ -137,22 +138,36 @@ def row_of(m):
     return None
 
 
-def table(predictions, measurements):
-    measured = {row_of(m): m for m in map(json.loads, open(measurements))}
-    print("| row | shape | bytes/element | registers | predicted us | measured us | % of copy |")
+def read(path):
+    with open(path) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def table(predictions, kernels, products):
+    measured = {row_of(m): m for m in read(kernels)}
+    # int8 activations: of two columns with one kernel the later, "codes", is without the launch that makes them
+    matmul = {(m["kernel"], m["n"], m["k"], m["m"]): m for m in read(products) if m["by"] == "nibble"}
+    print("| row | shape | bytes/element | registers | predicted us | measured us | % of copy or roof |")
     print("|---|---|---:|---:|---:|---:|---:|")
-    for p in map(json.loads, open(predictions)):
-        m = measured.get(p["row"])
-        us = p["rows"] * p["cols"] * p["bytes_per_element"] / (m["gbps_median"] * 1e9) * 1e6 if m else None
-        print(f"| {p['row']} | {p['rows']}x{p['cols']} | {p['bytes_per_element']:.3f} | {p['registers']} "
-              f"| {p['microseconds']:.1f} | {f'{us:.1f}' if m else '-'} "
-              f"| {m['percent_of_copy_median'] if m else '-'} |")
+    for p in read(predictions):
+        us, percent, shape = None, None, f"{p['rows']}x{p['cols']}"
+        if "m" in p:
+            shape += f", M {p['m']}"
+            m = matmul.get((p["row"], p["rows"], p["cols"], p["m"]))
+            if m:
+                us, percent = m["seconds_median"] * 1e6, m["percent_of_roof"]
+        elif p["row"] in measured:
+            m = measured[p["row"]]
+            us = p["rows"] * p["cols"] * p["bytes_per_element"] / (m["gbps_median"] * 1e9) * 1e6
+            percent = m["percent_of_copy_median"]
+        print(f"| {p['row']} | {shape} | {p['bytes_per_element']:.3f} | {p['registers']} | {p['microseconds']:.1f} "
+              f"| {'-' if us is None else f'{us:.1f}'} | {'-' if percent is None else f'{percent:.0f}'} |")
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["make"]:
         make()
-    elif len(sys.argv) == 4 and sys.argv[1] == "table":
+    elif len(sys.argv) == 5 and sys.argv[1] == "table":
         table(*sys.argv[2:])
     else:
         sys.exit(__doc__)

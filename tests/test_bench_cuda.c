@@ -4,6 +4,7 @@
  *
  * test_bench_cuda NIBBLE, with LD_LIBRARY_PATH naming the stand-ins. */
 #include "../host/bench/bench.h"
+#include "../host/cuda/driver.h"
 #include "check.h"
 
 #include <dlfcn.h>
@@ -110,9 +111,62 @@ static void test_codecs(void)
         long events = count("cuEventRecord");
         CHECK(measure(operations[i], &r) == 0, "%s", r.error);
         CHECK(r.count == COLUMNS && r.records[0].graph && r.records[1].graph);
+        for (int p = 0; p < BENCH_PEAKS; p++) /* of no product: measured, not raised */
+            CHECK(r.devices[0].peak[p] > 0, "peak %d", p);
         check_regions(count("cuEventRecord") - events, COLUMNS * ROUNDS);
         bench_free(&r);
     }
+}
+
+/* ---- the roof of int8 products: what a warp of kernels/cuda/peaks.cu adds up ---- */
+
+static int operand(int lane, int i, int byte) /* of a lane's operands, 4 words of A and 2 of B */
+{
+    uint32_t w = ((uint32_t)lane * 8 + (uint32_t)i + 1) * 0x9e3779b9u;
+    return (int8_t)((w ^ w >> 15) >> 8 * byte);
+}
+
+/* The sum of a warp's results for one product: m16n8k32 as the PTX ISA has it. */
+static int64_t product_sum(void)
+{
+    int64_t a[32] = {0}, b[32] = {0}, sum = 0; /* by column of A, by row of B */
+    for (int lane = 0; lane < 32; lane++)
+        for (int byte = 0; byte < 4; byte++) {
+            for (int i = 0; i < 4; i++)
+                a[lane % 4 * 4 + byte + i / 2 * 16] += operand(lane, i, byte);
+            for (int i = 0; i < 2; i++)
+                b[lane % 4 * 4 + byte + i * 16] += operand(lane, 4 + i, byte);
+        }
+    for (int k = 0; k < 32; k++) sum += a[k] * b[k];
+    return sum;
+}
+
+static void test_peaks(void)
+{
+    enum { TILES = 8, THREADS = 256 };
+    const nib_cuda_driver *cu = nib_cuda_load(NULL);
+    int32_t out[THREADS];
+    CUcontext context;
+    CUstream stream;
+    CUmodule module;
+    CUfunction function;
+    CUdeviceptr spans[7] = {0};
+    char args[320] = {0};
+    CHECK(!cu->cuDevicePrimaryCtxRetain(&context, 0) && !cu->cuCtxPushCurrent(context));
+    CHECK(!cu->cuStreamCreate(&stream, 1) && !cu->cuMemAlloc(&spans[4], sizeof out));
+    CHECK(!cu->cuModuleLoadData(&module, args));
+    CHECK(!cu->cuModuleGetFunction(&function, module, "nib_cuda_peak_s8"));
+    for (long long items = 1; items < 4; items += 2) {
+        void *params[] = {spans, args, &items};
+        int64_t sum = 0;
+        CHECK(!cu->cuLaunchKernel(function, 1, 1, 1, THREADS, 1, 1, 0, stream, params, NULL));
+        CHECK(!cu->cuMemcpyDtoHAsync(out, spans[4], sizeof out, stream));
+        CHECK(!cu->cuStreamSynchronize(stream));
+        for (int i = 0; i < THREADS; i++) sum += out[i];
+        CHECK(sum == THREADS / 32 * TILES * items * product_sum(), "%lld", (long long)sum);
+    }
+    CHECK(!cu->cuMemFree(spans[4]) && !cu->cuStreamDestroy(stream));
+    CHECK(!cu->cuModuleUnload(module) && !cu->cuCtxPopCurrent(&context));
 }
 
 static void test_without_capture(void)
@@ -201,6 +255,7 @@ int main(int argc, char **argv)
     CHECK(!bench_add_shape("64x256", &shapes, why), "%s", why);
     test_graphs();
     test_codecs();
+    test_peaks();
     test_without_capture();
     test_refusals();
     test_command(argv[1]);

@@ -13,7 +13,7 @@ const library *cublas_lt_load(void)
     for (size_t i = 0; i < 2 && !cublas; i++) cublas = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     works = cublas != NULL;
 #define X(name, symbol, arguments)                                                                 \
-    works = works && (*(void **)&lib.name = dlsym(cublas, symbol)) != NULL;
+    works = works && (*(void **)&lib.name = dlsym(cublas, #symbol)) != NULL;
     CUBLAS(X)
 #undef X
     size_t (*version)(void) = NULL;

@@ -1,5 +1,5 @@
 /* cublas_lt.h - cuBLASLt by dlopen: the functions, types and numbers that the bench uses, written from
- * cublasLt.h of CUDA 13. */
+ * cublasLt.h of CUDA 13, with which tests/cuda_declarations.cpp compares them. */
 #ifndef NIB_BENCH_CUBLAS_LT_H
 #define NIB_BENCH_CUBLAS_LT_H
 
@@ -29,19 +29,19 @@ _Static_assert(sizeof(heuristic) == 96, "cublasLtMatmulHeuristicResult_t");
 /* A status of 0 is success; handles are pointers. */
 /* clang-format off */
 #define CUBLAS(X) \
-    X(create,          "cublasLtCreate",                      (void **lt)) \
-    X(destroy,         "cublasLtDestroy",                     (void *lt)) \
-    X(desc_create,     "cublasLtMatmulDescCreate",            (void **desc, int compute, int scale_type)) \
-    X(desc_destroy,    "cublasLtMatmulDescDestroy",           (void *desc)) \
-    X(desc_set,        "cublasLtMatmulDescSetAttribute",      (void *desc, int attribute, const void *value, size_t bytes)) \
-    X(layout_create,   "cublasLtMatrixLayoutCreate",          (void **layout, int type, uint64_t rows, uint64_t cols, int64_t pitch)) \
-    X(layout_destroy,  "cublasLtMatrixLayoutDestroy",         (void *layout)) \
-    X(pref_create,     "cublasLtMatmulPreferenceCreate",      (void **preference)) \
-    X(pref_destroy,    "cublasLtMatmulPreferenceDestroy",     (void *preference)) \
-    X(pref_set,        "cublasLtMatmulPreferenceSetAttribute", (void *preference, int attribute, const void *value, size_t bytes)) \
-    X(offer,           "cublasLtMatmulAlgoGetHeuristic",      (void *lt, void *desc, void *a, void *b, void *c, void *d, void *preference, \
+    X(create,          cublasLtCreate,                        (void **lt)) \
+    X(destroy,         cublasLtDestroy,                       (void *lt)) \
+    X(desc_create,     cublasLtMatmulDescCreate,              (void **desc, int compute, int scale_type)) \
+    X(desc_destroy,    cublasLtMatmulDescDestroy,             (void *desc)) \
+    X(desc_set,        cublasLtMatmulDescSetAttribute,        (void *desc, int attribute, const void *value, size_t bytes)) \
+    X(layout_create,   cublasLtMatrixLayoutCreate,            (void **layout, int type, uint64_t rows, uint64_t cols, int64_t pitch)) \
+    X(layout_destroy,  cublasLtMatrixLayoutDestroy,           (void *layout)) \
+    X(pref_create,     cublasLtMatmulPreferenceCreate,        (void **preference)) \
+    X(pref_destroy,    cublasLtMatmulPreferenceDestroy,       (void *preference)) \
+    X(pref_set,        cublasLtMatmulPreferenceSetAttribute,   (void *preference, int attribute, const void *value, size_t bytes)) \
+    X(offer,           cublasLtMatmulAlgoGetHeuristic,        (void *lt, void *desc, void *a, void *b, void *c, void *d, void *preference, \
                                                                int wanted, heuristic *offers, int *count)) \
-    X(multiply,        "cublasLtMatmul",                      (void *lt, void *desc, const void *alpha, const void *a, void *a_layout, \
+    X(multiply,        cublasLtMatmul,                        (void *lt, void *desc, const void *alpha, const void *a, void *a_layout, \
                                                                const void *b, void *b_layout, const void *beta, const void *c, void *c_layout, \
                                                                void *d, void *d_layout, const void *algorithm, void *workspace, \
                                                                size_t workspace_bytes, void *stream))

@@ -173,6 +173,8 @@ int bench_codec_arms(bench *b, const bench_shape *shape, nib_ctx *ctx, size_t de
 /* ---- roofs: roofs.c ---- */
 
 int bench_roofs(bench *b, nib_ctx *ctx, bench_device *device);
+/* Compute roofs of a GPU, on the arm's queue, whose calls it replaces; `out` is memory to write. */
+int bench_cuda_peaks(bench_arm *arm, bench_device *device, nib_mem out);
 /* Raises compute roofs to what an arm reached, and fills the bounds of all records. */
 void bench_bounds(bench_result *result);
 /* Bytes of a device's last-level cache; a guess where the system does not say. */

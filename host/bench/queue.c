@@ -20,7 +20,7 @@ const bench_driver *bench_driver_load(void)
     void *library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     works = library != NULL;
 #define X(name, symbol, arguments)                                                                 \
-    works = works && (*(void **)&driver.name = dlsym(library, symbol)) != NULL;
+    works = works && (*(void **)&driver.name = dlsym(library, #symbol)) != NULL;
     BENCH_DRIVER(X)
 #undef X
     return works ? &driver : NULL;

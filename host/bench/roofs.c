@@ -178,6 +178,7 @@ int bench_roofs(bench *b, nib_ctx *ctx, bench_device *device)
     if (!code && status == NIB_OK) status = nib_alloc(ctx, bytes, &r.y);
     if (!code) code = bench_status(b, status, "roofs");
     if (!code) code = device_roofs(&arm, device);
+    if (!code && arm.queue.native) code = bench_cuda_peaks(&arm, device, r.y);
     nib_free(ctx, &r.x), nib_free(ctx, &r.y);
     bench_queue_close(&arm.queue);
     return code;

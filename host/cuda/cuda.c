@@ -128,6 +128,16 @@ typedef struct cuda_device {
 
 /* ---- calls ---- */
 
+/* Faults after which, cuda.h says, every later call fails too: uncorrectable and contained memory
+ * errors, illegal address, timeout, assert, ... */
+static int kills_context(CUresult result)
+{
+    static const CUresult deadly[] = {214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721};
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+        if (deadly[i] == result) return 1;
+    return 0;
+}
+
 /* The words of a failed driver call; marks the context dead after a fault that no later call
  * survives. */
 static nib_status failed(cuda_device *d, CUresult result, const char *call, const char *what)
@@ -135,9 +145,7 @@ static nib_status failed(cuda_device *d, CUresult result, const char *call, cons
     const char *name = NULL, *text = NULL;
     d->driver->cuGetErrorName(result, &name);
     d->driver->cuGetErrorString(result, &text);
-    /* 700 to 719 but 701 (too many resources for a launch): illegal address, timeout, assert, ...
-     */
-    int sticky = result >= 700 && result <= 719 && result != 701;
+    int sticky = kills_context(result);
     if (sticky) atomic_store(&d->dead, 1);
     nib_status status = sticky                               ? NIB_E_DEVICE_LOST
                         : result == CUDA_ERROR_OUT_OF_MEMORY ? NIB_E_MEMORY

@@ -19,7 +19,7 @@ static void load(void)
         const char *symbol;
         size_t offset;
     } functions[] = {
-#define X(name, symbol, arguments) {symbol, offsetof(nib_cuda_driver, name)},
+#define X(name, symbol, arguments) {#symbol, offsetof(nib_cuda_driver, name)},
         NIB_CUDA_FUNCTIONS(X)
 #undef X
     };

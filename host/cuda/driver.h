@@ -1,6 +1,6 @@
 /* driver.h - the CUDA driver API by dlopen: the functions nibble uses, one row each, and the few
  * types they need, so that neither a toolkit nor a driver is needed to build or to start. Numbers
- * are those of cuda.h 13.0. */
+ * are those of cuda.h 13.0; tests/cuda_declarations.cpp compares them with it. */
 #ifndef NIB_CUDA_DRIVER_H
 #define NIB_CUDA_DRIVER_H
 
@@ -28,33 +28,33 @@ enum {
 /* clang-format off */
 /*    name                       exported symbol                  arguments */
 #define NIB_CUDA_FUNCTIONS(X) \
-    X(cuInit,                    "cuInit",                       (unsigned flags)) \
-    X(cuDriverGetVersion,        "cuDriverGetVersion",           (int *version)) \
-    X(cuGetErrorName,            "cuGetErrorName",               (CUresult error, const char **text)) \
-    X(cuGetErrorString,          "cuGetErrorString",             (CUresult error, const char **text)) \
-    X(cuDeviceGetCount,          "cuDeviceGetCount",             (int *count)) \
-    X(cuDeviceGet,               "cuDeviceGet",                  (CUdevice *device, int index)) \
-    X(cuDeviceGetName,           "cuDeviceGetName",              (char *name, int length, CUdevice device)) \
-    X(cuDeviceTotalMem,          "cuDeviceTotalMem_v2",          (size_t *bytes, CUdevice device)) \
-    X(cuDeviceGetAttribute,      "cuDeviceGetAttribute",         (int *value, int attribute, CUdevice device)) \
-    X(cuDevicePrimaryCtxRetain,  "cuDevicePrimaryCtxRetain",     (CUcontext *context, CUdevice device)) \
-    X(cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2", (CUdevice device)) \
-    X(cuCtxGetCurrent,           "cuCtxGetCurrent",              (CUcontext *context)) \
-    X(cuCtxGetDevice,            "cuCtxGetDevice",               (CUdevice *device)) \
-    X(cuCtxPushCurrent,          "cuCtxPushCurrent_v2",          (CUcontext context)) \
-    X(cuCtxPopCurrent,           "cuCtxPopCurrent_v2",           (CUcontext *context)) \
-    X(cuStreamCreate,            "cuStreamCreate",               (CUstream *stream, unsigned flags)) \
-    X(cuStreamDestroy,           "cuStreamDestroy_v2",           (CUstream stream)) \
-    X(cuStreamSynchronize,       "cuStreamSynchronize",          (CUstream stream)) \
-    X(cuMemAlloc,                "cuMemAlloc_v2",                (CUdeviceptr *address, size_t bytes)) \
-    X(cuMemFree,                 "cuMemFree_v2",                 (CUdeviceptr address)) \
-    X(cuMemcpyHtoDAsync,         "cuMemcpyHtoDAsync_v2",         (CUdeviceptr dst, const void *src, size_t bytes, CUstream stream)) \
-    X(cuMemcpyDtoHAsync,         "cuMemcpyDtoHAsync_v2",         (void *dst, CUdeviceptr src, size_t bytes, CUstream stream)) \
-    X(cuModuleLoadData,          "cuModuleLoadData",             (CUmodule *module, const void *image)) \
-    X(cuModuleUnload,            "cuModuleUnload",               (CUmodule module)) \
-    X(cuModuleGetFunction,       "cuModuleGetFunction",          (CUfunction *function, CUmodule module, const char *name)) \
-    X(cuFuncSetAttribute,        "cuFuncSetAttribute",           (CUfunction function, int attribute, int value)) \
-    X(cuLaunchKernel,            "cuLaunchKernel",               (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
+    X(cuInit,                    cuInit,                         (unsigned flags)) \
+    X(cuDriverGetVersion,        cuDriverGetVersion,             (int *version)) \
+    X(cuGetErrorName,            cuGetErrorName,                 (CUresult error, const char **text)) \
+    X(cuGetErrorString,          cuGetErrorString,               (CUresult error, const char **text)) \
+    X(cuDeviceGetCount,          cuDeviceGetCount,               (int *count)) \
+    X(cuDeviceGet,               cuDeviceGet,                    (CUdevice *device, int index)) \
+    X(cuDeviceGetName,           cuDeviceGetName,                (char *name, int length, CUdevice device)) \
+    X(cuDeviceTotalMem,          cuDeviceTotalMem_v2,            (size_t *bytes, CUdevice device)) \
+    X(cuDeviceGetAttribute,      cuDeviceGetAttribute,           (int *value, int attribute, CUdevice device)) \
+    X(cuDevicePrimaryCtxRetain,  cuDevicePrimaryCtxRetain,       (CUcontext *context, CUdevice device)) \
+    X(cuDevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2,   (CUdevice device)) \
+    X(cuCtxGetCurrent,           cuCtxGetCurrent,                (CUcontext *context)) \
+    X(cuCtxGetDevice,            cuCtxGetDevice,                 (CUdevice *device)) \
+    X(cuCtxPushCurrent,          cuCtxPushCurrent_v2,            (CUcontext context)) \
+    X(cuCtxPopCurrent,           cuCtxPopCurrent_v2,             (CUcontext *context)) \
+    X(cuStreamCreate,            cuStreamCreate,                 (CUstream *stream, unsigned flags)) \
+    X(cuStreamDestroy,           cuStreamDestroy_v2,             (CUstream stream)) \
+    X(cuStreamSynchronize,       cuStreamSynchronize,            (CUstream stream)) \
+    X(cuMemAlloc,                cuMemAlloc_v2,                  (CUdeviceptr *address, size_t bytes)) \
+    X(cuMemFree,                 cuMemFree_v2,                   (CUdeviceptr address)) \
+    X(cuMemcpyHtoDAsync,         cuMemcpyHtoDAsync_v2,           (CUdeviceptr dst, const void *src, size_t bytes, CUstream stream)) \
+    X(cuMemcpyDtoHAsync,         cuMemcpyDtoHAsync_v2,           (void *dst, CUdeviceptr src, size_t bytes, CUstream stream)) \
+    X(cuModuleLoadData,          cuModuleLoadData,               (CUmodule *module, const void *image)) \
+    X(cuModuleUnload,            cuModuleUnload,                 (CUmodule module)) \
+    X(cuModuleGetFunction,       cuModuleGetFunction,            (CUfunction *function, CUmodule module, const char *name)) \
+    X(cuFuncSetAttribute,        cuFuncSetAttribute,             (CUfunction function, int attribute, int value)) \
+    X(cuLaunchKernel,            cuLaunchKernel,                 (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
                                                                   unsigned block_x, unsigned block_y, unsigned block_z, \
                                                                   unsigned shared_bytes, CUstream stream, void **params, void **extra))
 /* clang-format on */

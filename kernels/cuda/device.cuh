@@ -38,6 +38,8 @@ struct nib_spans {
     const void *x;
     void *codes, *scales, *offsets, *y, *out, *report;
 };
+static_assert(sizeof(nib_spans) == 8 * NIB_SPANS && sizeof(nib_args) == 320,
+              "the host passes other bytes");
 
 #define NIB_THREADS 256 /* of every block; host/cuda/cuda.c launches so */
 #define NIB_CUDA_KERNEL(name)                                                                      \

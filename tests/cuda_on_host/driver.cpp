@@ -9,8 +9,8 @@
 //     CUDA_ERROR_LAUNCH_FAILED; the other device goes on
 //   - CUDA_HOST_FAULT=N makes the N-th launch fault, CUDA_HOST_SEED seeds the order of warps and blocks,
 //     CUDA_HOST_IMAGE=ERROR makes loading a module fail with that code
-//   - a stream that is being captured keeps its copies and kernels for the graph; waiting and allocating are refused
-//     then (900) and spoil the capture. A launched graph runs late like everything else. CUDA_HOST_CAPTURE=0 refuses
+//   - a stream that is being captured keeps its copies and kernels for the graph; waiting, allocating and finding a
+//     kernel (a driver may load it then, and need memory) are refused then (900) and spoil the capture. A launched graph runs late like everything else. CUDA_HOST_CAPTURE=0 refuses
 //     to begin one
 //   - an event has its time when the stream comes to it; asked before, it is not ready (600). What is called, and which
 //     kernels run, between an odd event and the next counts again, as "timed NAME"
@@ -79,6 +79,10 @@ struct Graph {
     Work work;
 };
 
+struct Instance { // which is no graph: the driver takes neither for the other
+    Work work;
+};
+
 struct Event {
     bool passed = false;
     std::chrono::steady_clock::time_point time;
@@ -97,6 +101,7 @@ struct State {
     std::map<Stream *, std::unique_ptr<Stream>> streams;
     std::map<Module *, std::unique_ptr<Module>> modules;
     std::map<Graph *, std::unique_ptr<Graph>> graphs;
+    std::map<Instance *, std::unique_ptr<Instance>> instances;
     std::map<Event *, std::unique_ptr<Event>> events;
     std::map<void *, size_t> shared_limit; // function -> dynamic shared memory it asked for
     std::deque<Context> others;
@@ -341,18 +346,19 @@ API CUresult cuStreamEndCapture(Stream *stream, Graph **graph)
     return state.graphs[*graph] = std::move(made), SUCCESS;
 }
 
-API CUresult cuGraphInstantiateWithFlags(Graph **instance, Graph *graph, unsigned long long)
+API CUresult cuGraphInstantiateWithFlags(Instance **instance, Graph *graph, unsigned long long)
 {
     BEGIN(true);
-    std::unique_ptr<Graph> made(new Graph(*graph));
+    if (!state.graphs.count(graph)) return INVALID_VALUE;
+    std::unique_ptr<Instance> made(new Instance{graph->work});
     *instance = made.get();
-    return state.graphs[*instance] = std::move(made), SUCCESS;
+    return state.instances[*instance] = std::move(made), SUCCESS;
 }
 
-API CUresult cuGraphLaunch(Graph *instance, Stream *stream)
+API CUresult cuGraphLaunch(Instance *instance, Stream *stream)
 {
     BEGIN(true);
-    if (!state.graphs.count(instance)) return INVALID_VALUE;
+    if (!state.instances.count(instance)) return INVALID_VALUE;
     for (auto &one : instance->work) stream->add(one);
     return SUCCESS;
 }
@@ -363,10 +369,10 @@ API CUresult cuGraphDestroy(Graph *graph)
     return state.graphs.erase(graph) ? SUCCESS : INVALID_VALUE;
 }
 
-API CUresult cuGraphExecDestroy(Graph *instance)
+API CUresult cuGraphExecDestroy(Instance *instance)
 {
     BEGIN(true);
-    return state.graphs.erase(instance) ? SUCCESS : INVALID_VALUE;
+    return state.instances.erase(instance) ? SUCCESS : INVALID_VALUE;
 }
 
 API CUresult cuEventCreate(Event **event, unsigned)
@@ -495,6 +501,7 @@ API CUresult cuModuleUnload(Module *module)
 API CUresult cuModuleGetFunction(void **function, Module *, const char *name)
 {
     BEGIN(true);
+    if (refused_by_capture()) return CAPTURE_UNSUPPORTED;
     Dl_info self;
     if (!dladdr(reinterpret_cast<void *>(&cuInit), &self)) return NOT_FOUND;
     void *library = dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD);
