@@ -4,7 +4,8 @@
     tests/mutants.py [--sample N] [--only TEXT] [--jobs N] [--keep-going]
 
 Kernels are tested by the walk (tests/test_kernels.c) on the device that runs them, an eighth of its cases at a time until
-one catches the mutant; host/core by the tests of the interface as well. A mutant counts as caught when a comparison fails,
+one catches the mutant; host/core by the tests of the interface as well, kernels on AMX tiles by the walk of the matmuls on
+emulated tiles, a seed at a time. A mutant counts as caught when a comparison fails,
 a guard page is touched or a test does not end; one that does not build, or whose text is no longer found, is an error.
 --sample N takes N of them, evenly spread; --only those whose file or description holds TEXT. Exit status 1 if any
 survived or was in error.
@@ -28,6 +29,7 @@ CAUGHT = re.compile(r"bytes differ|bytes written outside|changed its input|faile
 INVALID = re.compile(r"does not build")
 # By the end of a file's name, what runs it; the first that matches. host/core: these tests too.
 DEVICES = [
+    ("_amx", "tiles"),
     ("_avx512", "cpu avx512"),
     ("_simd.h", "cpu avx2"),
     ("_avx2", "cpu avx2"),
@@ -69,6 +71,10 @@ def read_mutants(name="mutants.txt"):
         new = " ".join(line[2:] for line in lines[1:] if line.startswith("+"))
         mutants.append(Mutant(path, why, old, new))
     return mutants
+
+
+def program(device):
+    return "test_matmul_amx" if device == "tiles" else "test_kernels"
 
 
 class Tree:
@@ -116,6 +122,8 @@ class Tree:
         return env
 
     def walk(self, device, part):
+        if device == "tiles":
+            return self.run([self.build / "tests" / "test_matmul_amx", "cpu", "--only", ".amx", "--seed", part + 1])
         return self.run([self.build / "tests" / "test_kernels", device.split()[0], "--part", f"{part}/{PARTS}"],
                         env=self.environment(device), timeout=300)
 
@@ -130,7 +138,7 @@ class Tree:
         path.write_text(planted)
         try:
             if not mutant.in_opencl():
-                targets = ["test_kernels"] + (HOST_TESTS if host else [])
+                targets = [program(mutant.device())] + (HOST_TESTS if host else [])
                 targets += ["cuda_host"] if mutant.path.startswith("kernels/cuda/") else []
                 built = self.compile(targets)
                 if built.returncode:
@@ -160,6 +168,7 @@ class Tree:
         for device in devices:
             if device.startswith("cuda"):
                 self.compile(["cuda_host"], check=True)
+            self.compile([program(device)], check=True)
             done = self.walk(device, 0)
             if done.returncode == 77:
                 reasons[device] = f"no {device} here"

@@ -107,6 +107,7 @@ enum {
     NIB_IF_ALIGN16 = 1 << 7,    /* x, y and codes begin at multiples of 16 bytes; cols % 8 == 0 */
     NIB_IF_SEGMENT32 = 1 << 8,  /* segment % 32 == 0, or one segment per row */
     NIB_IF_NO_SUMS = 1 << 9,    /* the blocks need no sum over their row (NIB_W_ROW) */
+    NIB_IF_GROUP64 = 1 << 10,   /* group % 64 == 0, or one group per row */
 };
 
 /* What a row of MATMUL has besides. A row of PACK has the pack alone. */

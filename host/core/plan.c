@@ -60,6 +60,7 @@ static const char *condition_refusal(uint32_t conditions, const nib_request *r)
         {NIB_IF_PLAIN, a->bits == 0, "codes"},
         {NIB_IF_GROUP8, begin_at(a, a->group, 8), "group is no multiple of 8"},
         {NIB_IF_GROUP32, begin_at(a, a->group, 32), "group is no multiple of 32"},
+        {NIB_IF_GROUP64, begin_at(a, a->group, 64), "group is no multiple of 64"},
         {NIB_IF_SEGMENT32, begin_at(a, a->segment, 32), "segment is no multiple of 32"},
         {NIB_IF_ONE_GROUP, a->group == a->cols, "more than one group a row"},
         {NIB_IF_WARP_GROUP, warp_group && a->cols % a->group == 0,

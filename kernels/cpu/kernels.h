@@ -44,6 +44,8 @@ NIB_CPU_KERNEL(nib_cpu_matmul_codes_m1_avx2);
 NIB_CPU_KERNEL(nib_cpu_matmul_codes_m4_avx2);
 NIB_CPU_KERNEL(nib_cpu_matmul_codes_m24_avx2);
 NIB_CPU_KERNEL(nib_cpu_matmul_codes_vnni);
+NIB_CPU_KERNEL(nib_cpu_matmul_codes_amx);
+NIB_CPU_KERNEL(nib_cpu_matmul_floats_amx);
 NIB_CPU_KERNEL(nib_cpu_matmul_floats_avx2);
 NIB_CPU_KERNEL(nib_cpu_matmul_floats_avx512);
 NIB_CPU_KERNEL(nib_cpu_matmul_floats_bf16);
