@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 enum {
-    BASE_BYTES =
-        24 << 20, /* program, libraries, stacks, the allocator's own: 12 MiB measured, twice that */
+    /* Program, libraries, stacks, the allocator's own: 12 MiB measured, twice that. */
+    BASE_BYTES = 24 << 20,
     DEFAULT_CAP_MIB = 2048,
     HOST_TILE_BYTES = 1 << 20,    /* stays in a core's L2 with its output */
     DEVICE_TILE_BYTES = 16 << 20, /* a launch and two copies cost nothing beside it */
