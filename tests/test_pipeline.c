@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -351,6 +352,27 @@ static void resume(int lost)
     CHECK(digest(at("out")) == digest(at("whole")), "a resumed run makes other bytes");
 }
 
+/* taskset and batch systems give a process some of the cores: "one per core" means those. */
+static void one_core(void)
+{
+    cpu_set_t all, one;
+    nib_file *file = NULL;
+    nib_job *job = NULL;
+    nib_job_options options = job_options("int4");
+    nib_run_options run = run_options(at("one"));
+    CHECK(!sched_getaffinity(0, sizeof all, &all));
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    CHECK(!sched_setaffinity(0, sizeof one, &one));
+    CHECK_OK(nib_file_open(at("model"), NULL, &file));
+    CHECK_OK(nib_job_create(file, &options, &job));
+    CHECK_OK(nib_job_run(job, &run));
+    CHECK(nib_job_stats(job)->lanes == 1, "%d lanes", nib_job_stats(job)->lanes);
+    CHECK(!sched_setaffinity(0, sizeof all, &all));
+    nib_job_close(job);
+    nib_file_close(file);
+}
+
 int main(int argc, char **argv)
 {
     maker = argc > 1 ? argv[1] : "make_checkpoint";
@@ -364,6 +386,7 @@ int main(int argc, char **argv)
     compare_and_back();
     refusals();
     nonfinite();
+    one_core();
     for (int lost = 0; lost < 4; lost++) resume(lost);
     shell("rm -rf %s%s", root, "");
     return check_done();

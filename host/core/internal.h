@@ -53,6 +53,11 @@ static inline int nib_add(int64_t a, int64_t b, int64_t *sum_ret)
 }
 static inline int64_t nib_ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
+/* Cores that the process may use: its affinity, as taskset and batch systems set it. machine.c */
+int nib_cores(void);
+/* Seconds of a clock that only goes forward. */
+double nib_seconds(void);
+
 /* Environment variables, one row each: host/core/env.def. Returns the value, or NULL where unset or
  * empty. */
 typedef enum nib_env {

@@ -206,7 +206,7 @@ nib_status nib_output_create(const char *path, const nib_file *input, nib_new_te
     output->directory = options->directory != 0;
     output->resumable = options->identity != NULL;
     output->journal_bytes = options->journal_bytes ? options->journal_bytes : JOURNAL_BYTES;
-    output->flushed = nib_output_now();
+    output->flushed = nib_seconds();
     nib_status status = plan_output(output, tensors, count, options);
     if (status == NIB_OK)
         status = nib_workplace_open(path, input, options->replace, &output->place);

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A pair of logical tensors; one that is not measured has a note and no tiles. */
 typedef struct pair {
@@ -304,11 +303,9 @@ nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_optio
     const nib_options device_options = {.size = sizeof device_options, .threads = 1};
     NIB_TRY(
         nib_open(options && options->device ? options->device : "auto", &device_options, &c.ctx));
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int lanes = !nib_host_memory(c.ctx)           ? 2
                 : options && options->threads > 0 ? options->threads
-                : cores > 0                       ? (int)cores
-                                                  : 1;
+                                                  : nib_cores();
     size_t x_bytes[NIB_STAGE_BUFFERS], y_bytes[NIB_STAGE_BUFFERS];
     c.pairs = calloc((size_t)c.count + 1, sizeof *c.pairs);
     nib_status status = c.pairs ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for the table");

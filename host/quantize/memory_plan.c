@@ -5,8 +5,6 @@
 #include "lanes.h"
 #include "recode.h"
 
-#include <unistd.h>
-
 enum {
     /* Program, libraries, stacks, the allocator's own: 12 MiB measured, twice that. */
     BASE_BYTES = 24 << 20,
@@ -94,15 +92,14 @@ size_t nib_memory_base(void) { return BASE_BYTES; }
 
 size_t nib_memory_cap(const nib_run_options *options)
 {
-    size_t cap = options ? (size_t)options->max_memory_bytes : 0;
+    size_t cap = options ? options->max_memory_bytes : 0;
     return cap ? cap : (size_t)DEFAULT_CAP_MIB << 20;
 }
 
 static int wanted_lanes(const nib_run_options *options, const nib_ctx *ctx)
 {
     if (!nib_host_memory(ctx)) return DEVICE_LANES;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = options->threads > 0 ? options->threads : cores > 0 ? (int)cores : 1;
+    int threads = options->threads > 0 ? options->threads : nib_cores();
     /* a lane that waits for the disk leaves its core idle */
     return options->io == NIB_IO_DIRECT ? threads + 2 : threads;
 }

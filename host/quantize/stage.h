@@ -67,6 +67,4 @@ nib_status nib_tile_need(const nib_quant *quant, int64_t rows, size_t bytes[NIB_
 nib_status nib_stage_load_planes(nib_stage *stage, const nib_file *file, const nib_tensor *tensor,
                                  int64_t first, int64_t rows);
 
-double nib_seconds(void);
-
 #endif
