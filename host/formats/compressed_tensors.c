@@ -6,6 +6,7 @@
 
 #include "../core/internal.h"
 #include "config_text.h"
+#include "path.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -13,12 +14,6 @@
 #include <string.h>
 
 #define WEIGHT ".weight"
-
-static int ends_with(const char *name, const char *suffix)
-{
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length > tail && !strcmp(name + length - tail, suffix);
-}
 
 static int is_float(nib_dtype type)
 {
@@ -34,7 +29,7 @@ static const char *refusal(const nib_tensor *tensor, const nib_scheme *scheme,
     if (tensor->quantized) return "it is already quantized";
     if (!is_float(tensor->type)) return "its elements are not F32, F16 or BF16";
     if (tensor->rank != 2) return "compressed-tensors holds 2-d weights only";
-    if (!ends_with(tensor->name, WEIGHT)) return "its name does not end in .weight";
+    if (!nib_ends_with(tensor->name, WEIGHT)) return "its name does not end in .weight";
     if (tensor->shape[0] < 1 || tensor->shape[1] < 1) return "it is empty";
     if (nib_rule_offset(quant->rule) == NIB_OFFSET_MIN)
         return "compressed-tensors has integer zero points, no floating-point minimums";
@@ -193,7 +188,7 @@ static nib_status count_groups(const nib_decision *decisions, int64_t count, des
 static json_t *module_name(const nib_tensor *tensor)
 {
     size_t length = strlen(tensor->name);
-    if (ends_with(tensor->name, WEIGHT)) length -= strlen(WEIGHT);
+    if (nib_ends_with(tensor->name, WEIGHT)) length -= strlen(WEIGHT);
     return json_stringn(tensor->name, length);
 }
 
@@ -268,7 +263,7 @@ static json_t *make_ignore(const nib_decision *decisions, int64_t count)
     for (int64_t i = 0; i < count && !failed; i++) {
         const nib_tensor *tensor = decisions[i].tensor;
         head |= !strcmp(tensor->name, "lm_head" WEIGHT);
-        if (!stored_as(&decisions[i]) && tensor->rank == 2 && ends_with(tensor->name, WEIGHT))
+        if (!stored_as(&decisions[i]) && tensor->rank == 2 && nib_ends_with(tensor->name, WEIGHT))
             failed |= json_array_append_new(ignore, module_name(tensor));
     }
     if (!head && !failed) failed |= json_array_append_new(ignore, json_string("lm_head"));

@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "../formats/format.h"
+#include "../formats/path.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -72,12 +73,6 @@ static void make_identity(const nib_job *job, char *text, size_t size)
 }
 
 /* ---- opening ---- */
-
-static int ends_with(const char *text, const char *end)
-{
-    size_t a = strlen(text), b = strlen(end);
-    return a >= b && !strcmp(text + a - b, end);
-}
 
 static nib_status new_config(const nib_job *job, char **text_ret)
 {
@@ -164,8 +159,8 @@ static nib_status check_ending(const nib_job *job, const char *output)
     int gguf = job->gguf != NULL, directory = job->makes_directory;
     const char *made[2][2] = {{"a safetensors file", "a directory of safetensors"},
                               {"a GGUF file", "a directory of GGUF files"}};
-    int wrong = (ends_with(output, ".gguf") && (!gguf || directory)) ||
-                (ends_with(output, ".safetensors") && (gguf || directory));
+    int wrong = (nib_ends_with(output, ".gguf") && (!gguf || directory)) ||
+                (nib_ends_with(output, ".safetensors") && (gguf || directory));
     if (!wrong) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT,
                     "the output is %s, and \"%.200s\" has the ending of another kind",
@@ -197,7 +192,7 @@ static nib_status create_safetensors(nib_job *job, const nib_run_options *option
 {
     char *metadata = NULL;
     job->makes_directory =
-        nib_file_is_directory(job->input) || !ends_with(options->output, ".safetensors");
+        nib_file_is_directory(job->input) || !nib_ends_with(options->output, ".safetensors");
     NIB_TRY(make_metadata(job, job->makes_directory, &metadata));
     nib_output_options output_options = {.metadata = metadata};
     nib_status status = create(job, options, &output_options, output_ret);

@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "../formats/format.h"
+#include "../formats/path.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,19 +69,13 @@ static const char *kept_by_name(const char *name)
     return NULL;
 }
 
-static int ends_in_weight(const char *name)
-{
-    size_t length = strlen(name);
-    return length >= 7 && !strcmp(name + length - 7, ".weight");
-}
-
 /* Why a plain tensor is left alone without being asked for, or NULL. */
 static const char *kept_by_default(const nib_tensor *t)
 {
     if (t->type != NIB_F32 && t->type != NIB_F16 && t->type != NIB_BF16)
         return "kept: not F32, F16 or BF16";
     if (t->rank < 2) return "kept: fewer than 2 dimensions";
-    if (!ends_in_weight(t->name)) return "kept: name does not end in .weight";
+    if (!nib_ends_with(t->name, ".weight")) return "kept: name does not end in .weight";
     return kept_by_name(t->name);
 }
 
