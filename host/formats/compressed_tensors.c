@@ -15,11 +15,6 @@
 
 #define WEIGHT ".weight"
 
-static int is_float(nib_dtype type)
-{
-    return type == NIB_F32 || type == NIB_F16 || type == NIB_BF16;
-}
-
 /* ---- planes ---- */
 
 static const char *refusal(const nib_tensor *tensor, const nib_scheme *scheme,
@@ -27,7 +22,7 @@ static const char *refusal(const nib_tensor *tensor, const nib_scheme *scheme,
 {
     const nib_grid *grid = &quant->grid;
     if (tensor->quantized) return "it is already quantized";
-    if (!is_float(tensor->type)) return "its elements are not F32, F16 or BF16";
+    if (!nib_is_float(tensor->type)) return "its elements are not F32, F16 or BF16";
     if (tensor->rank != 2) return "compressed-tensors holds 2-d weights only";
     if (!nib_ends_with(tensor->name, WEIGHT)) return "its name does not end in .weight";
     if (tensor->shape[0] < 1 || tensor->shape[1] < 1) return "it is empty";

@@ -69,7 +69,7 @@ static nib_status check_tensor(checking *c, int64_t index)
     if (raw->blocks)
         return nib_block_get((nib_block)raw->blocks->number) ? check_blocks(c, raw) : NIB_OK;
     const nib_tensor *owner = nib_file_at(c->file, nib_file_owner(c->file, index));
-    int is_float = raw->type == NIB_F32 || raw->type == NIB_F16 || raw->type == NIB_BF16;
+    int is_float = nib_is_float(raw->type);
     uint64_t size = (uint64_t)nib_dtype_bits(raw->type) / 8;
     for (uint64_t at = 0; at < raw->span.bytes; at += PIECE_BYTES) {
         if (c->options && c->options->cancel && *c->options->cancel)

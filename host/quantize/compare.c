@@ -34,8 +34,7 @@ typedef struct comparison {
 
 static int is_float(const nib_tensor *t)
 {
-    return t->quantized == 1 || t->quantized == 3 ||
-           (!t->quantized && (t->type == NIB_F32 || t->type == NIB_F16 || t->type == NIB_BF16));
+    return t->quantized == 1 || t->quantized == 3 || (!t->quantized && nib_is_float(t->type));
 }
 
 /* GGUF files leave out outermost dimensions of 1. */

@@ -275,8 +275,7 @@ static nib_recipe_rule *match(nib_recipe *recipe, const char *name)
 static nib_status check_source(const nib_recipe *recipe, const nib_subject *s)
 {
     if (s->stored->type != NIB_DTYPE_NONE) {
-        nib_dtype type = s->stored->type;
-        if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
+        if (nib_is_float(s->stored->type)) return NIB_OK;
         return NIB_FAIL(NIB_E_UNSUPPORTED,
                         "\"%.200s\" is %s, which cannot be quantized; name it in options.ignore",
                         s->name, s->stored->name);

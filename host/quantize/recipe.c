@@ -72,8 +72,7 @@ static const char *kept_by_name(const char *name)
 /* Why a plain tensor is left alone without being asked for, or NULL. */
 static const char *kept_by_default(const nib_tensor *t)
 {
-    if (t->type != NIB_F32 && t->type != NIB_F16 && t->type != NIB_BF16)
-        return "kept: not F32, F16 or BF16";
+    if (!nib_is_float(t->type)) return "kept: not F32, F16 or BF16";
     if (t->rank < 2) return "kept: fewer than 2 dimensions";
     if (!nib_ends_with(t->name, ".weight")) return "kept: name does not end in .weight";
     return kept_by_name(t->name);
