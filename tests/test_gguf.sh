@@ -98,6 +98,8 @@ echo "{\"rope_scaling\": {$rope}}" >llama/config.json
 expect 3 "hidden_size must be a positive number" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
 echo "{\"head_dim\": 64, \"rope_scaling\": {\"type\": \"llama3\", \"low_freq_factor\": 4}}" >llama/config.json
 expect 3 "must be below high_freq_factor" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
+echo "{\"head_dim\": 64, \"head_dim\": 64, \"rope_scaling\": {$rope}}" >llama/config.json
+expect 3 "config.json, line 1 column 27: duplicate object key" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
 rm llama/config.json
 expect 2 "--architecture" "$nibble" quantize llama -o own.gguf
 expect 0 "done:" "$nibble" quantize llama -o own.gguf --architecture mine --scheme q8_0
