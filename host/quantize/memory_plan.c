@@ -92,8 +92,7 @@ size_t nib_memory_base(void) { return BASE_BYTES; }
 
 size_t nib_memory_cap(const nib_run_options *options)
 {
-    size_t cap = options ? options->max_memory_bytes : 0;
-    return cap ? cap : (size_t)DEFAULT_CAP_MIB << 20;
+    return options->max_memory_bytes ? options->max_memory_bytes : (size_t)DEFAULT_CAP_MIB << 20;
 }
 
 static int wanted_lanes(const nib_run_options *options, const nib_ctx *ctx)
