@@ -6,6 +6,7 @@
 
 #include "../core/internal.h"
 #include "config_text.h"
+#include "json.h"
 #include "path.h"
 
 #include <jansson.h>
@@ -286,6 +287,18 @@ static json_t *describe(const nib_decision *decisions, int64_t count, const desc
     return NULL;
 }
 
+/* The JSON text; NULL without memory. jansson 2.14 goes on where a key finds no room in its buffer:
+ * then the text is no JSON. */
+static char *dump(json_t *root)
+{
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    if (!text) return NULL;
+    nib_json json = nib_json_open(text, strlen(text));
+    if (nib_json_skip(&json) == NIB_OK && nib_json_close(&json) == NIB_OK) return text;
+    free(text);
+    return NULL;
+}
+
 /* Text for a member of an object that is indented by two. */
 static char *indent(const char *text)
 {
@@ -317,7 +330,7 @@ static nib_status write_config(const char *config, const nib_decision *decisions
     char *value = NULL;
     if (d.count) {
         json_t *root = describe(decisions, count, &d);
-        char *flat = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+        char *flat = dump(root);
         value = flat ? indent(flat) : NULL;
         free(flat);
         json_decref(root);

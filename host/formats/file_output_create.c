@@ -152,11 +152,10 @@ static nib_status make_tables(nib_output *output)
 {
     output->marks = calloc((size_t)output->plan.count + 1, sizeof *output->marks);
     output->files = calloc((size_t)output->plan.shard_count, sizeof *output->files);
-    if (!output->marks || !output->files)
-        return NIB_FAIL(NIB_E_MEMORY, "no memory for %lld tensors", (long long)output->plan.count);
-    for (int32_t i = 0; i < output->plan.shard_count; i++)
+    for (int32_t i = 0; output->files && i < output->plan.shard_count; i++)
         output->files[i].fd = output->files[i].direct_fd = -1;
-    return NIB_OK;
+    if (output->marks && output->files) return NIB_OK;
+    return NIB_FAIL(NIB_E_MEMORY, "no memory for %lld tensors", (long long)output->plan.count);
 }
 
 /* Frees everything but the workplace. */
