@@ -102,7 +102,7 @@ static nib_status measure_bytes(comparison *c, int lane, const pair *p, int64_t 
 static int64_t row_bytes(const nib_tensor *t, int64_t cols)
 {
     return t->blocks ? cols / t->blocks->elements * t->blocks->bytes
-                     : cols * nib_dtype_bits(t->type) / 8;
+                     : cols * (nib_dtype_bits(t->type) / 8);
 }
 
 /* What a tile of one side needs. */

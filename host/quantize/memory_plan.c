@@ -65,8 +65,8 @@ static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS
         }
         int quantizes = u->work == NIB_WORK_QUANTIZE;
         const nib_quant *quant = quantizes ? &d->quant : &d->tensor->quant;
-        int64_t wide = quant->grid.cols * nib_dtype_bits(quantizes ? d->tensor->type : d->type) /
-                       8; /* the float side */
+        int bytes_each = nib_dtype_bits(quantizes ? d->tensor->type : d->type) / 8;
+        int64_t wide = quant->grid.cols * bytes_each; /* the float side */
         int64_t multiple = nib_tile_multiple(quant),
                 rows = floor_to(wide ? tile / wide : u->rows, multiple);
         u->tile_rows = rows < multiple ? multiple : rows;
