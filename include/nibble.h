@@ -3,8 +3,8 @@
  *
  * Words. A quantized tensor has planes: codes (unsigned integers u of 2..8 bits, 16 on `ref`),
  * scales s, and offsets: none, zeros (integer zero points z) or mins (floats m). An element decodes
- * as (u - z) * s      with z = 2^(bits-1) where the tensor has no zeros, or u * s + m        where
- * it has mins, in f32 with one rounding per operation. The numbers are the same on every backend,
+ * as (u - z) * s, with z = 2^(bits-1) where there are no zeros, or as u * s + m where there are
+ * mins, in f32 with one rounding per operation. The numbers are the same on every backend,
  * instruction set and thread count, to the byte (docs/numerics.md).
  *
  * Shapes. W is [rows, cols], row-major and dense; a group is a run of `group` elements along a row
@@ -47,9 +47,7 @@ extern "C" {
 /* The version of the library that is loaded, as "major.minor.patch". Static storage. */
 NIB_API const char *nib_version(void);
 
-/* ---- status
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- status ---- */
 
 typedef enum nib_status {
 #define NIB_STATUS(ID, value, exit_code, text) NIB_##ID = value,
@@ -70,8 +68,7 @@ NIB_API int nib_status_exit_code(nib_status status);
  * thread's next call. */
 NIB_API const char *nib_last_error(void);
 
-/* ---- element types, rules, layouts, schemes
- * -------------------------------------------------------------------- */
+/* ---- element types, rules, layouts, schemes ---- */
 
 typedef enum nib_dtype {
     NIB_DTYPE_NONE = 0,
@@ -121,8 +118,7 @@ typedef struct nib_scheme {
 /* The schemes, in table order. */
 NIB_API size_t nib_scheme_count(void);
 NIB_API const nib_scheme *nib_scheme_at(size_t index); /* NULL past the end */
-/* The scheme of that name or alias, in any case, with '-' and '_' alike; NULL where there is none.
- */
+/* The scheme of that name or alias, in any case, '-' and '_' alike; NULL where there is none. */
 NIB_API const nib_scheme *nib_scheme_find(const char *name);
 
 /* "sym_full" for NIB_RULE_SYM_FULL, "ct_packed" for NIB_LAYOUT_CT_PACKED; "?" for an unknown
@@ -134,9 +130,7 @@ NIB_API nib_offset nib_rule_offset(nib_rule rule);
 /* The multiple at which rows of a tensor in this layout may be cut; 0 for an unknown layout. */
 NIB_API int64_t nib_layout_tile_rows(nib_layout layout);
 
-/* ---- shapes
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- shapes ---- */
 
 /* How a matrix shares its scales. Element (r, k) uses scale [r % period][k / group]; the scales are
  * a dense matrix of period rows and ceil(cols / group) columns. A last group may be shorter. */
@@ -176,8 +170,8 @@ typedef enum nib_plane {
  * say what is wrong. */
 NIB_API nib_status nib_plane_bytes(const nib_quant *quant, nib_plane plane, size_t *bytes_ret);
 
-/* ---- ggml's blocks
- * ---------------------------------------------------------------------------------------------
+/* ---- ggml's blocks ----
+ *
  * One plane, [rows, cols / elements] blocks in row order; each holds its codes, scales and mins. A
  * number is ggml's own number of the type. */
 
@@ -211,8 +205,7 @@ NIB_API nib_status nib_block_bytes(nib_block block, int64_t rows, int64_t cols, 
 NIB_API nib_status nib_block_quant(nib_block block, int64_t rows, int64_t cols,
                                    nib_quant *quant_ret);
 
-/* ---- devices, contexts, streams, memory
- * ------------------------------------------------------------------------ */
+/* ---- devices, contexts, streams, memory ---- */
 
 /* One device that nibble can use. */
 typedef struct nib_device_info {
@@ -222,9 +215,8 @@ typedef struct nib_device_info {
     char features[128]; /* instruction sets or extensions that nibble's kernels will use, separated
                            by spaces */
     uint64_t memory_bytes;
-    int32_t units;     /* cores, or compute units */
-    int32_t quantizes; /* 0: the arithmetic self-test failed or could not run; the reason is in
-                          `note` */
+    int32_t units;     /* cores that the process may use, or compute units */
+    int32_t quantizes; /* 0: the arithmetic self-test failed or could not run; `note` says why */
     char note[160];
 } nib_device_info;
 
@@ -314,8 +306,8 @@ NIB_API nib_mem nib_slice(nib_mem mem, size_t offset, size_t bytes);
 NIB_API nib_status nib_upload(nib_stream *stream, nib_mem dst, const void *src, size_t bytes);
 NIB_API nib_status nib_download(nib_stream *stream, void *dst, nib_mem src, size_t bytes);
 
-/* ---- operations
- * ------------------------------------------------------------------------------------------------
+/* ---- operations ----
+ *
  * All are ordered by the stream, allocate nothing and need the natural alignment of each plane's
  * element only (codes in 4-byte words where the layout says so). Empty tensors are fine.
  * E_UNSUPPORTED names the condition that no kernel of the device meets. Spans that a call writes
@@ -323,11 +315,12 @@ NIB_API nib_status nib_download(nib_stream *stream, void *dst, nib_mem src, size
 
 /* What to do with NaN and infinite inputs. */
 typedef enum nib_nonfinite {
-    NIB_NONFINITE_ERROR =
-        0, /* the group is poisoned (NaN scale and codes 0; NaN range) and counted in the report */
-    NIB_NONFINITE_ZERO = 1, /* taken as 0 */
-    NIB_NONFINITE_SATURATE =
-        2, /* infinities become the largest finite value of the input's type, NaN becomes 0 */
+    /* The group is poisoned (NaN scale and codes 0; NaN range) and counted in the report. */
+    NIB_NONFINITE_ERROR = 0,
+    /* Taken as 0. */
+    NIB_NONFINITE_ZERO = 1,
+    /* Infinities become the largest finite value of the input's type, NaN becomes 0. */
+    NIB_NONFINITE_SATURATE = 2,
 } nib_nonfinite;
 
 /* What a quantize or ranges call met; counts of groups. Memory of the device, 4-byte aligned; the
@@ -335,13 +328,13 @@ typedef enum nib_nonfinite {
  * 2^32. */
 typedef struct nib_report {
     uint32_t nonfinite; /* groups with a NaN or infinite value */
-    uint32_t
-        first; /* lowest index, in scale order, of such a group within its call; at most 2^32 - 2 */
+    uint32_t first;     /* lowest index, in scale order, of such a group within its call; at most
+                           2^32 - 2 */
     uint32_t empty;     /* groups of zeros (constant groups, under asym_min) */
     uint32_t underflow; /* other groups whose scale is too small for its type: they decode to 0, or
                            to their min */
-    uint32_t
-        saturated; /* groups whose scale or min was cut to the largest finite value of its type */
+    uint32_t saturated; /* groups whose scale or min was cut to the largest finite value of its
+                           type */
 } nib_report;
 #ifdef __cplusplus
 #define NIB_REPORT_EMPTY (nib_report{0, 0xffffffffu, 0, 0, 0})
@@ -446,9 +439,7 @@ NIB_API double nib_error_cosine(const nib_error_total *total);
 NIB_API nib_status nib_histogram(nib_stream *stream, const nib_quant *quant, nib_mem codes,
                                  nib_mem counts);
 
-/* ---- environment
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- environment ---- */
 
 /* An environment variable that the library reads. Static storage. */
 typedef struct nib_variable {
@@ -464,9 +455,7 @@ NIB_API const nib_variable *nib_variable_at(size_t index);
  * are, or where its name needs more than `bytes` bytes. */
 NIB_API int nib_cache_directory(char *path, size_t bytes);
 
-/* ---- kernels
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- kernels ---- */
 
 /* The names of a context's kernels, best first within an operation ("cpu.quantize.rows.avx512"):
  * for tests, benchmarks and NIBBLE_KERNEL, which forces one. NULL past the end. Static storage. */

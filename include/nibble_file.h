@@ -29,9 +29,7 @@ enum { NIB_MAX_RANK = 8 };
  * and the alignment allow. The bytes are the same. */
 typedef enum nib_io { NIB_IO_BUFFERED = 0, NIB_IO_DIRECT = 1 } nib_io;
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 typedef struct nib_file nib_file; /* an open checkpoint */
 
@@ -41,7 +39,7 @@ typedef struct nib_file_options {
                                 says what it needs */
     nib_io io;               /* NIB_IO_DIRECT: nib_file_read_direct reads past the page cache */
     int follow_links;        /* 0: a file of the directory that is a symbolic link out of it is
- E_PATH; 1: it is followed */
+                                E_PATH; 1: it is followed */
 } nib_file_options;
 
 /* Where some bytes lie: `bytes` of them, from byte `offset` of shard number `shard`. */
@@ -76,9 +74,9 @@ typedef struct nib_raw_tensor {
 
 /* A tensor as meant: plain elements, or planes. */
 typedef struct nib_tensor {
-    const char *
-        name; /* "model.layers.0.mlp.up_proj.weight", also where the file stores ".weight_packed" */
-    nib_dtype type; /* of plain elements; for a quantized tensor the type its scales have */
+    const char *name; /* "model.layers.0.mlp.up_proj.weight", also where the file stores
+                         ".weight_packed" */
+    nib_dtype type;   /* of plain elements; for a quantized tensor the type its scales have */
     int32_t rank;
     int64_t shape[NIB_MAX_RANK];
     int32_t quantized; /* 0: plain; 1: `quant` and `span` describe planes; 2: recognised but not
@@ -86,7 +84,7 @@ typedef struct nib_tensor {
     nib_quant quant;
     const nib_stored_type *blocks; /* quantized == 3, or 2 in GGUF; otherwise NULL */
     nib_span span[NIB_PLANES];     /* plain and blocks: span[0] alone */
-    const char *why; /* quantized == 2: what it is, as "FP8 with scales"; otherwise NULL */
+    const char *why;               /* quantized == 2: what it is, as "FP8 with scales"; or NULL */
 } nib_tensor;
 
 /* Opens a file, an index or a directory: there model.safetensors.index.json leads to the shards,
@@ -110,8 +108,8 @@ NIB_API const nib_tensor *nib_file_find(const nib_file *file, const char *name);
  * past the end. */
 NIB_API int64_t nib_file_owner(const nib_file *file, int64_t raw);
 
-/* The shards' file names inside the directory (or the file's own name), and their sizes in bytes.
- */
+/* The shards' file names inside the directory (or the file's own name), NULL past the end, and
+ * their sizes in bytes. */
 NIB_API int32_t nib_file_shard_count(const nib_file *file);
 NIB_API const char *nib_file_shard_name(const nib_file *file, int32_t shard);
 NIB_API uint64_t nib_file_shard_bytes(const nib_file *file, int32_t shard);
@@ -163,8 +161,8 @@ NIB_API const char *nib_key_type_name(nib_key_type type);
 NIB_API const nib_key *nib_file_key_at(const nib_file *file, int32_t shard, int64_t index);
 NIB_API const nib_key *nib_file_key_find(const nib_file *file, int32_t shard, const char *name);
 
-/* Reads `bytes` bytes of a shard from `offset` into dst; E_TRUNC or E_IO where they are not there.
- */
+/* Reads `bytes` bytes of a shard from `offset` into dst; E_TRUNC or E_IO where they are not
+ * there. */
 NIB_API nib_status nib_file_read(const nib_file *file, int32_t shard, uint64_t offset, void *dst,
                                  size_t bytes);
 /* The same into `buffer`, aligned to 4096 and with room for bytes + 8192, past the page cache where
@@ -176,9 +174,7 @@ NIB_API nib_status nib_file_read_direct(const nib_file *file, int32_t shard, uin
  * last read. */
 NIB_API nib_status nib_file_unchanged(const nib_file *file);
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 /* A raw tensor to be written; the caller decides the file. Shape and type give its bytes. */
 typedef struct nib_new_tensor {
@@ -189,8 +185,7 @@ typedef struct nib_new_tensor {
     int32_t shard;   /* which output file, 0..; every number up to the highest is used */
     uint64_t offset; /* filled by nib_output_create: where in the shard its bytes go. A tensor's
                         element is aligned; the data of a shard begins at a multiple of 4096 */
-    const nib_stored_type
-        *blocks; /* GGUF: the type of its blocks; NULL: plain elements of `type` */
+    const nib_stored_type *blocks; /* GGUF: the type of its blocks; NULL: plain elements */
 } nib_new_tensor;
 
 /* What the files of an output are. GGUF keeps the order of the tensors; a directory's files are called
@@ -252,8 +247,8 @@ NIB_API nib_status nib_output_write(nib_output *output, int64_t tensor, uint64_t
  * resumed output), go into the journal once the data are on disk. From any thread. */
 NIB_API nib_status nib_output_finish(nib_output *output, int64_t tensor, const void *record,
                                      size_t record_bytes);
-/* 1: a resumed output already holds the tensor: its bytes, read again, have the journal's checksum.
- */
+/* 1: a resumed output already holds the tensor: its bytes, read again, have the journal's
+ * checksum. */
 NIB_API int nib_output_done(const nib_output *output, int64_t tensor);
 /* The record of such a tensor, as it was given; NULL where it is not done. Lives until close. */
 NIB_API const void *nib_output_record(const nib_output *output, int64_t tensor, size_t *bytes_ret);

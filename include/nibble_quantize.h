@@ -19,8 +19,7 @@ extern "C" {
 
 /* What to do with a tensor whose K the group does not divide. */
 typedef enum nib_group_fallback {
-    NIB_FALLBACK_ERROR =
-        0, /* E_SHAPE before anything is written, with the group sizes that would fit */
+    NIB_FALLBACK_ERROR = 0,   /* E_SHAPE before anything is written; says which sizes would fit */
     NIB_FALLBACK_CHANNEL = 1, /* one scale per row */
     NIB_FALLBACK_SKIP = 2,    /* leave the tensor as it is */
 } nib_group_fallback;
@@ -31,8 +30,8 @@ typedef enum nib_job_kind { NIB_JOB_QUANTIZE = 0, NIB_JOB_DEQUANTIZE = 1 } nib_j
 typedef struct nib_mixture {
     const char *name;  /* "q4_k_m" */
     int32_t file_type; /* general.file_type; -1: the input's own */
-    const char *base; /* the type of most tensors (nib_stored_type_find); NULL: each tensor's own */
-    const char *text; /* one line on it */
+    const char *base;  /* the type of most tensors (nib_stored_type_find); NULL: each its own */
+    const char *text;  /* one line on it */
 } nib_mixture;
 
 /* The mixtures, in table order; NULL past the end. */
@@ -54,15 +53,12 @@ typedef struct nib_job_options {
     const char *const *overrides; /* "PATTERN=SCHEME", SCHEME a scheme's name or "keep"; the first
                                      match wins, before ignore */
     size_t override_count;
-    const char
-        *recipe; /* JSON text of the same (docs/recipe.md), or NULL; the arguments above win */
+    const char *recipe; /* JSON text of the same (docs/recipe.md), or NULL; what is above wins */
     nib_group_fallback fallback;
     nib_nonfinite nonfinite;
-    int keep_nonfinite; /* 1: a tensor with NaN or infinities is left as it is (it is scanned first)
-                         */
+    int keep_nonfinite; /* 1: a tensor with NaN or infinities, found by a scan, stays as it is */
     int keep_quantized; /* 1: tensors that are already quantized pass through; 0: E_QUANTIZED */
-    nib_dtype
-        dequantize_type; /* dequantize: F32, F16, BF16, or NIB_DTYPE_NONE for the scales' type */
+    nib_dtype dequantize_type; /* dequantize: F32, F16, BF16, or NIB_DTYPE_NONE for the scales' */
 
     /* quantize, into GGUF: */
     const nib_mixture *mixture; /* NULL: safetensors by `scheme`, and none of the below counts. With
@@ -74,28 +70,24 @@ typedef struct nib_job_options {
     int leave_output;           /* 1: output.weight stays as it is */
     int allow_requantize;       /* 1: blocks may become other blocks; 0: E_QUANTIZED */
     int keep_split;             /* 1: as many files as the input has */
-    const char *prune_layers;   /* "3,7": layers to leave out; the others are numbered anew; or NULL
-                                  */
+    const char *prune_layers;   /* "3,7": layers to leave out; others get new numbers; or NULL */
     const char *const *keys;    /* "KEY=TYPE:VALUE", TYPE int (0..2^32-1), float, bool or str */
     size_t key_count;
     const char *architecture; /* general.architecture; NULL: the input's, or guessed by its names */
-    const char
-        *template_path; /* for safetensors of llama, mistral, qwen2 or qwen3: a GGUF file that
-                                  gives the keys; names and rows become llama.cpp's. NULL: the tensors
-                                  keep their names */
+    /* For safetensors of llama, mistral, qwen2 or qwen3: a GGUF file that gives the keys; names and
+     * rows become llama.cpp's. NULL: the tensors keep their names. */
+    const char *template_path;
 } nib_job_options;
 
 /* What one logical tensor becomes. Strings live as long as the job. */
 typedef struct nib_decision {
     const nib_tensor *tensor;
-    const nib_scheme *scheme; /* NULL: not quantized */
-    nib_quant quant;          /* where scheme: as stored in the output */
-    nib_dtype
-        type; /* dequantize: the new type of a quantized tensor; NIB_DTYPE_NONE: bytes are copied */
-    const nib_stored_type
-        *stored;        /* into GGUF: its type there (the same: bytes are copied); NULL: it
-                                      is left out. Otherwise NULL */
-    const char *reason; /* "default", "override model\\..*", "kept: norm" */
+    const nib_scheme *scheme;      /* NULL: not quantized */
+    nib_quant quant;               /* where scheme: as stored in the output */
+    nib_dtype type;                /* dequantize: the new type; NIB_DTYPE_NONE: bytes are copied */
+    const nib_stored_type *stored; /* into GGUF: its type there (the same: bytes are copied); NULL:
+                                      it is left out. Otherwise NULL */
+    const char *reason;            /* "default", "override model\\..*", "kept: norm" */
     uint64_t input_bytes, output_bytes;
 } nib_decision;
 
@@ -136,8 +128,9 @@ typedef struct nib_run_options {
     size_t max_vram_bytes;   /* hard cap on device memory; 0 = 2 GiB */
     int replace;             /* replace an existing output */
     int verify;              /* re-read what was written */
-    nib_io io; /* how the input was opened: a direct read leaves its core idle, so there are
-                                more lanes. Output goes through the page cache, where small pieces meet */
+    nib_io io;               /* how the input was opened: a direct read leaves its core idle, so
+                                there are more lanes. Output goes through the page cache, where
+                                small pieces meet */
     /* Called now and then, and once per finished tensor, from one thread at a time. May be NULL. */
     void (*progress)(void *user, const nib_progress *progress);
     void *user;
@@ -167,8 +160,7 @@ typedef struct nib_run_stats {
 } nib_run_stats;
 NIB_API const nib_run_stats *nib_job_stats(const nib_job *job);
 
-/* ---- compare and check
- * ----------------------------------------------------------------------------------------- */
+/* ---- compare and check ---- */
 
 typedef struct nib_compared {
     const char *name;

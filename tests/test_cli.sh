@@ -45,6 +45,7 @@ expect 0 "did you mean NIBBLE_CPU?" env NIBBLE_CPUS=avx2 "$nibble" doctor
 expect 0 "ref" "$nibble" devices
 expect 0 "int4_asym" "$nibble" schemes
 expect 0 " 0 wrong" "$nibble" selftest --device cpu
+expect 2 "OTHER is empty" "$nibble" compare model ""
 expect 0 "ref.quantize" "$nibble" selftest --device ref --list
 expect 6 "did you mean cpu?" "$nibble" selftest --device cpus
 expect 6 "there are:" "$nibble" selftest --device cuda:77

@@ -75,6 +75,10 @@ expect 0 "20 identical" "$nibble" compare m.gguf back.safetensors
 expect 0 "done:" "$nibble" dequantize m.gguf -o back.d
 expect 0 "safetensors, 1 file, 20 tensors" "$nibble" inspect back.d
 
+expect 0 "done:" "$nibble" quantize "$tied" -o odd.gguf --scheme copy --override-kv general.file_type=str:x
+expect 0 "keys (--json lists them)" "$nibble" inspect odd.gguf
+is "a file_type that is no number names no mixture" test "$(grep -c mixture out)" = 0
+
 # ---- safetensors into GGUF ----
 python3 "$here/gguf_to_hf.py" "$tied" llama
 python3 "$here/gguf_to_hf.py" "$golden/in/qwen2_bf16_bias_tied.gguf" qwen2
@@ -98,6 +102,8 @@ echo "{\"rope_scaling\": {$rope}}" >llama/config.json
 expect 3 "hidden_size must be a positive number" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
 echo "{\"head_dim\": 64, \"rope_scaling\": {\"type\": \"llama3\", \"low_freq_factor\": 4}}" >llama/config.json
 expect 3 "must be below high_freq_factor" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
+echo "{\"head_dim\": 64, \"head_dim\": 64, \"rope_scaling\": {$rope}}" >llama/config.json
+expect 3 "config.json, line 1 column 27: duplicate object key" "$nibble" quantize llama --gguf-template llama/template.gguf -o n.gguf
 rm llama/config.json
 expect 2 "--architecture" "$nibble" quantize llama -o own.gguf
 expect 0 "done:" "$nibble" quantize llama -o own.gguf --architecture mine --scheme q8_0

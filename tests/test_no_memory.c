@@ -6,12 +6,16 @@
 
 #include "../host/formats/format.h"
 #include "../host/formats/io.h"
+#include "../host/formats/json.h"
+#include "../host/quantize/output_job.h"
 #include "check_file.h"
 #include "make_file.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <unistd.h>
 
 static long calls, fail_at;
 static int fail_on; /* 1: all calls from fail_at on */
@@ -91,6 +95,8 @@ static nib_status describe(void)
     char *text = NULL;
     status = nib_format_compressed_tensors.config("{\"a\":1}", d, 3, &text);
     CHECK((status == NIB_OK) == (text != NULL));
+    nib_json json = nib_json_open(text ? text : "", text ? strlen(text) : 0);
+    CHECK(!text || (nib_json_skip(&json) == NIB_OK && nib_json_close(&json) == NIB_OK), "%s", text);
     free(text);
     return status;
 }
@@ -126,6 +132,34 @@ static nib_status plan_gguf(void)
     if (status != NIB_OK) return status;
     status = nib_job_create(file, &options, &job);
     CHECK((status == NIB_OK) == (job != NULL));
+    nib_job_close(job);
+    nib_file_close(file);
+    return status;
+}
+
+/* A lone file says in its __metadata__ how its weights are quantized, or is not made. */
+static const char *lone, *lone_out, *lone_partial;
+
+static nib_status open_output(void)
+{
+    static char header[16384];
+    const nib_job_options options = {
+        .size = sizeof options, .scheme = nib_scheme_find("int4"), .group = -1};
+    const nib_run_options run = {.size = sizeof run, .output = lone_out};
+    nib_file *file;
+    nib_job *job = NULL;
+    nib_output *output = NULL;
+    nib_status status = nib_file_open(lone, NULL, &file);
+    if (status != NIB_OK) return status;
+    status = nib_job_create(file, &options, &job);
+    if (status == NIB_OK) status = nib_job_open_output(job, &run, &output);
+    if (status == NIB_OK) {
+        int fd = open(lone_partial, O_RDONLY);
+        ssize_t bytes = read(fd, header, sizeof header);
+        close(fd);
+        CHECK(bytes > 0 && memmem(header, (size_t)bytes, "pack-quantized", 14) != NULL);
+    }
+    nib_output_close(output);
     nib_job_close(job);
     nib_file_close(file);
     return status;
@@ -208,6 +242,15 @@ int main(void)
     exhaust("config.json", describe, 40);
     exhaust("split GGUF", read_gguf, 15);
     exhaust("a plan of GGUF", plan_gguf, 50);
+    static const made_tensor weight = {"a.weight", NIB_F16, 2, {16, 256}, NULL};
+    static unsigned char bytes[MADE_BYTES];
+    char names[3][300];
+    snprintf(names[0], sizeof names[0], "%s/lone.safetensors", dir);
+    snprintf(names[1], sizeof names[1], "%s/out.safetensors", dir);
+    snprintf(names[2], sizeof names[2], "%s/out.safetensors.partial/out", dir);
+    lone = names[0], lone_out = names[1], lone_partial = names[2];
+    temporary_write(lone, bytes, make_file(bytes, NULL, &weight, 1));
+    exhaust("an output of one file", open_output, 60);
     test_calls();
     temporary_remove(dir);
     return check_done();

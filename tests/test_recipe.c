@@ -212,6 +212,8 @@ static void recipes(void)
     with(o, NIB_E_ARGUMENT, "scheme", NULL, NULL);
     o.recipe = "{\"scheme\": \"int8\", \"scheme\": \"int4\"}";
     with(o, NIB_E_DUP, NULL, NULL, NULL);
+    o.recipe = "{\"overrides\": [{\"match\": \".*\", \"scheme\": \"int4:9999999999999999999\"}]}";
+    with(o, NIB_E_ARGUMENT, "is no number", NULL, NULL);
     o.recipe = "[1]";
     with(o, NIB_E_ARGUMENT, NULL, NULL, NULL);
     o.recipe = "{";

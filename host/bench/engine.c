@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* ---- what all files use ---- */
 
@@ -61,8 +60,7 @@ double bench_now(void)
 
 int bench_threads(const bench *b)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return b->spec->threads ? b->spec->threads : cores > 0 ? (int)cores : 1;
+    return b->spec->threads ? b->spec->threads : nib_ctx_device(b->cpu)->units;
 }
 
 int64_t bench_copies(const bench *b, size_t bytes)
@@ -94,7 +92,7 @@ const char *bench_revision(void) { return NIBBLE_REVISION; }
 
 static int open_host(bench *b)
 {
-    nib_options options = {.size = sizeof options, .threads = bench_threads(b)};
+    nib_options options = {.size = sizeof options, .threads = b->spec->threads};
     TRY(bench_status(b, nib_open("ref", NULL, &b->ref), "ref"));
     TRY(bench_status(b, nib_open("cpu", &options, &b->cpu), "cpu"));
     TRY(bench_status(b, nib_stream_open(b->ref, &b->ref_stream), "ref"));
@@ -165,7 +163,7 @@ static int run_shape(bench *b, const bench_shape *shape, nib_ctx *const *devices
 static int open_devices(bench *b, nib_ctx **devices)
 {
     const bench_spec *spec = b->spec;
-    nib_options options = {.size = sizeof options, .threads = bench_threads(b)};
+    nib_options options = {.size = sizeof options, .threads = b->spec->threads};
     b->result->devices = calloc(spec->device_count, sizeof *b->result->devices);
     if (!b->result->devices) return bench_fail(b, 4, "no memory");
     for (size_t d = 0; d < spec->device_count; d++) {

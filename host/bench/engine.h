@@ -21,7 +21,7 @@ __attribute__((format(printf, 3, 4))) int bench_note(bench *b, const char *what,
 /* Zeroed memory at a multiple of 64; NULL after saying that there is none. free() frees it. */
 void *bench_memory(bench *b, size_t bytes);
 double bench_now(void);
-/* The CPU's threads, as the spec says. */
+/* The CPU's threads, as the spec says; after `cpu` is open. */
 int bench_threads(const bench *b);
 
 #define TRY(call)                                                                                  \

@@ -144,6 +144,10 @@ void print_safe(FILE *to, const char *text);
 void print_escaped(FILE *to, const char *text, char letter, const char *escape);
 /* Columns that the text takes, one for each code point. */
 size_t word_width(const char *text);
+/* Cuts the last part off a path, which is not empty: "a/b" becomes "a", "a" ".", "/a" "/". */
+void parent_directory(char *path);
+/* The directory itself, or the nearest one above it that exists. */
+void existing_directory(char *path);
 /* The text as a shell takes it: quoted where it must be. malloc'd; NULL without memory. */
 char *shell_quote(const char *text);
 

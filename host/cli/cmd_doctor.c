@@ -122,13 +122,6 @@ static void find_devices(doctor_findings *f)
     if (!cuda) found(f, SKIPPED, "cuda", "this build has no CUDA backend; OpenCL drives the GPU");
 }
 
-/* The directory itself, or the nearest one above it that exists. */
-static void existing_parent(char *path)
-{
-    while (access(path, F_OK) && strrchr(path, '/') > path) *strrchr(path, '/') = 0;
-    if (access(path, F_OK)) strcpy(path, "/");
-}
-
 static void find_places(doctor_findings *f)
 {
     struct statvfs disk;
@@ -145,7 +138,7 @@ static void find_places(doctor_findings *f)
     }
     char existing[sizeof path];
     memcpy(existing, path, sizeof path);
-    existing_parent(existing);
+    existing_directory(existing);
     if (!access(existing, W_OK | X_OK)) found(f, GOOD, "cache", "%s", path);
     else
         found(f, WARNING, "cache",

@@ -1,5 +1,5 @@
-/* cmd_selftest.c - nibble selftest: every operation of a device against `ref`, byte for byte, and
- * `ref` against numbers that were worked out on paper. */
+/* cmd_selftest.c - nibble selftest: the operations on planes of a device against `ref`, byte for
+ * byte, and `ref` against numbers that were worked out on paper. */
 #include "selftest.h"
 
 #include <stdlib.h>

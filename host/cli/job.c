@@ -95,26 +95,15 @@ void print_next(const char *command, const char *a, const char *b)
 
 /* ---- room ---- */
 
-/* The directory that will hold the output, or the nearest one above it that exists. */
-static void existing_parent(const char *output, char *place, size_t size)
-{
-    snprintf(place, size, "%s", output);
-    do {
-        size_t length = strlen(place);
-        while (length > 1 && place[length - 1] == '/') place[--length] = 0;
-        char *slash = strrchr(place, '/');
-        if (!slash) snprintf(place, size, ".");
-        else slash[slash == place] = 0;
-    } while (access(place, F_OK) && strcmp(place, ".") != 0 && strcmp(place, "/") != 0);
-}
-
 void report_space(const cli_job *job, json_t *result)
 {
     char place[4096], needed_text[WORD_BYTES], free_text[WORD_BYTES];
     struct statvfs disk;
     nib_job_totals totals;
     if (!job->settings->output) return;
-    existing_parent(job->settings->output, place, sizeof place);
+    snprintf(place, sizeof place, "%s", job->settings->output);
+    parent_directory(place);
+    existing_directory(place);
     if (statvfs(place, &disk)) return;
     nib_job_sum(job->job, &totals);
     uint64_t available = (uint64_t)disk.f_bavail * disk.f_frsize;

@@ -77,6 +77,7 @@ static void print_string(const nib_file *file, const char *what, const char *nam
 void print_keys(const nib_file *file)
 {
     const nib_key *type = nib_file_key_find(file, 0, "general.file_type");
+    if (type && type->type != NIB_KEY_U32) type = NULL;
     int64_t count = 0;
     while (nib_file_key_at(file, 0, count)) count++;
     print_string(file, "architecture: ", "general.architecture");

@@ -335,8 +335,16 @@ static int parse(const cli_command *command, int argc, char **argv, const name_t
     return 0;
 }
 
+static const char *operand_name(const cli_command *command, int index, char word[NAME_BYTES])
+{
+    const char *rest = command->operands;
+    while (index-- >= 0) next_word(&rest, word);
+    return word;
+}
+
 int options_parse(const cli_command *command, int argc, char **argv, cli_settings *settings)
 {
+    char word[NAME_BYTES];
     *settings = (struct cli_settings){.arguments = argv + 1,
                                       .argument_count = argc - 1,
                                       .group = GROUP_OF_SCHEME,
@@ -349,12 +357,11 @@ int options_parse(const cli_command *command, int argc, char **argv, cli_setting
     if (error || settings->help) return error;
     if (settings->operand_count < command->least)
         return fail_usage(command, "%s is missing: nibble %s %s",
-                          settings->operand_count          ? strchr(command->operands, ' ') + 1
-                          : strchr(command->operands, ' ') ? "MODEL"
-                                                           : command->operands,
-                          command->name, command->operands);
+                          operand_name(command, settings->operand_count, word), command->name,
+                          command->operands);
     for (int i = 0; i < settings->operand_count; i++)
-        if (!*settings->operands[i]) return fail_usage(command, "%s is empty", command->operands);
+        if (!*settings->operands[i])
+            return fail_usage(command, "%s is empty", operand_name(command, i, word));
     return 0;
 }
 

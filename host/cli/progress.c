@@ -138,9 +138,8 @@ static void draw_line(cli_progress *p, const nib_progress *now)
     p->drawn = 1;
 }
 
-static void write_json(const cli_progress *p, const nib_progress *now)
+static void write_json(const nib_progress *now)
 {
-    (void)p;
     json_t *line =
         json_pack("{s:i, s:s, s:o, s:o, s:f}", "version", JSON_VERSION, "event",
                   now->tensor ? "tensor" : "progress", "bytes_done", json_bytes(now->bytes_done),
@@ -180,7 +179,7 @@ void progress_show(void *user, const nib_progress *now)
     if (p->form == PROGRESS_JSON ? !due && !now->tensor : !due && !(last && p->drawn)) return;
     p->shown_at = now->seconds;
     if (p->form == PROGRESS_JSON) {
-        write_json(p, now);
+        write_json(now);
     } else if (p->form == PROGRESS_LINE) {
         draw_line(p, now);
     } else {

@@ -1,4 +1,4 @@
-/* selftest.c - every operation on small inputs that hold what is hard: ties, zero groups,
+/* selftest.c - the operations on planes, on small inputs that hold what is hard: ties, zero groups,
  * subnormals, outliers. */
 #include "selftest.h"
 

@@ -30,7 +30,7 @@ typedef struct test_outcome {
 } test_outcome;
 
 const char *selftest_operation(size_t index);
-/* Every operation on every sample, against `ref`, byte for byte. */
+/* All of them on every sample, against `ref`, byte for byte. */
 nib_status selftest_device(const char *name, int32_t threads, test_side *ref,
                            test_outcome *outcome);
 /* How many of the answers worked out on paper `ref` gets wrong. */

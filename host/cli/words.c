@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Three digits that matter, two decimals at most, with the unit of the power of 1000. */
 static const char *scaled(double value, const char *const units[], size_t unit_count, char *text)
@@ -154,6 +155,21 @@ size_t word_width(const char *text)
     size_t width = 0;
     for (; *text; text++) width += ((unsigned char)*text & 0xc0u) != 0x80u;
     return width;
+}
+
+void parent_directory(char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') path[--length] = 0;
+    char *slash = strrchr(path, '/');
+    if (!slash) strcpy(path, ".");
+    else slash[slash == path] = 0;
+}
+
+void existing_directory(char *path)
+{
+    while (access(path, F_OK) && strcmp(path, ".") != 0 && strcmp(path, "/") != 0)
+        parent_directory(path);
 }
 
 char *shell_quote(const char *text)

@@ -46,8 +46,8 @@ typedef struct nib_backend {
      * look up, allocate. NULL: nothing. */
     nib_status (*load)(void *impl, void *queue, const nib_kernel *kernel);
 
-    const nib_kernel
-        *kernels; /* best first within an operation; the last row of each has no condition */
+    /* Best first within an operation; the last row of each has no condition. */
+    const nib_kernel *kernels;
     size_t kernel_count;
 } nib_backend;
 

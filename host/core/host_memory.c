@@ -105,7 +105,6 @@ void nib_host_describe(nib_device_info *info)
         break;
     }
     if (file) fclose(file);
-    info->units = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
     info->memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     info->quantizes = 1;
 }

@@ -21,7 +21,7 @@ void nib_host_spans(const nib_request *request, void *span_ret[NIB_HOST_SPANS]);
 uint32_t nib_fp_enter(void);
 void nib_fp_leave(uint32_t saved);
 
-/* The machine's processor and memory, for device descriptions. */
+/* The machine's processor and memory, for device descriptions; the caller sets `units`. */
 void nib_host_describe(nib_device_info *info);
 
 #endif

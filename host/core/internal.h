@@ -42,6 +42,12 @@ static inline nib_status nib_check_ret(const char *name, const void *pointer)
 nib_status nib_take_given(const char *name, const char *type, const void *given, size_t first,
                           void *own, size_t own_bytes);
 
+/* F32, F16 or BF16: what kernels compute on. */
+static inline int nib_is_float(nib_dtype type)
+{
+    return type == NIB_F32 || type == NIB_F16 || type == NIB_BF16;
+}
+
 /* a * b and a + b; 0 on overflow of int64_t. */
 static inline int nib_mul(int64_t a, int64_t b, int64_t *product_ret)
 {
@@ -52,6 +58,11 @@ static inline int nib_add(int64_t a, int64_t b, int64_t *sum_ret)
     return !__builtin_add_overflow(a, b, sum_ret);
 }
 static inline int64_t nib_ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+/* Cores that the process may use: its affinity, as taskset and batch systems set it. machine.c */
+int nib_cores(void);
+/* Seconds of a clock that only goes forward. */
+double nib_seconds(void);
 
 /* Environment variables, one row each: host/core/env.def. Returns the value, or NULL where unset or
  * empty. */

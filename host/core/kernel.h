@@ -62,14 +62,13 @@ typedef enum nib_item {
     NIB_ITEM_NONE = 0, /* no launch */
     NIB_ITEM_CELL,     /* one scale, or one block: period * scale_cols */
     NIB_ITEM_ROW,      /* one row of the matrix */
-    NIB_ITEM_RUN, /* 32 elements of a row, which are a whole number of bytes: rows * ceil(cols / 32)
-                   */
-    NIB_ITEM_OCTET, /* 8 elements of a row, which are `width` bytes: rows * ceil(cols / 8) */
-    NIB_ITEM_BLOCK, /* one error block: rows * segments * segment_blocks */
-    NIB_ITEM_CHUNK, /* 1024 consecutive elements, rows ignored */
-    NIB_ITEM_BYTE,  /* one byte of the `other` plane */
-    NIB_ITEM_PANEL, /* pack: so many rows of W as the pack rounds up to */
-    NIB_ITEM_TOKEN, /* acts: one row of prepared x */
+    NIB_ITEM_RUN,      /* 32 elements of a row, which are whole bytes: rows * ceil(cols / 32) */
+    NIB_ITEM_OCTET,    /* 8 elements of a row, which are `width` bytes: rows * ceil(cols / 8) */
+    NIB_ITEM_BLOCK,    /* one error block: rows * segments * segment_blocks */
+    NIB_ITEM_CHUNK,    /* 1024 consecutive elements, rows ignored */
+    NIB_ITEM_BYTE,     /* one byte of the `other` plane */
+    NIB_ITEM_PANEL,    /* pack: so many rows of W as the pack rounds up to */
+    NIB_ITEM_TOKEN,    /* acts: one row of prepared x */
     NIB_ITEM_TILE, /* matmul: tile_m x tile_n elements of y, and a share of K where split > 1; tiles
                        run along N, then M, then shares */
     NIB_ITEM_ALL,  /* everything: one item */

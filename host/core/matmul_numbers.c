@@ -59,16 +59,11 @@ nib_status nib_pack_numbers(nib_pack pack, nib_args *a, size_t *bytes_ret)
     return NIB_OK;
 }
 
-static int is_float(nib_dtype type)
-{
-    return type == NIB_F32 || type == NIB_F16 || type == NIB_BF16;
-}
-
 static nib_status check_types(const nib_matmul_desc *d)
 {
     if (d->acts < NIB_ACTS_FLOAT || d->acts > NIB_ACTS_CODES)
         return NIB_FAIL(NIB_E_ARGUMENT, "desc.acts is %d; it must be 0 to 3", (int)d->acts);
-    if (d->acts == NIB_ACTS_CODES ? d->x_type != NIB_I8 : !is_float(d->x_type))
+    if (d->acts == NIB_ACTS_CODES ? d->x_type != NIB_I8 : !nib_is_float(d->x_type))
         return NIB_FAIL(NIB_E_ARGUMENT, "desc.x_type is %d (%s); it must be %s", (int)d->x_type,
                         nib_dtype_name(d->x_type),
                         d->acts == NIB_ACTS_CODES ? "I8 for codes" : "F32, F16 or BF16");

@@ -22,7 +22,7 @@ static const char *const span_names[NIB_SPANS] = {"x", "codes", "scales", "offse
 
 nib_status nib_request_type(const char *what, nib_dtype type)
 {
-    if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
+    if (nib_is_float(type)) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT, "%s is %d (%s); it must be F32, F16 or BF16", what, (int)type,
                     nib_dtype_name(type));
 }

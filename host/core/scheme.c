@@ -245,8 +245,7 @@ nib_status nib_quant_check(const nib_quant *quant, const nib_rule_row **rule_ret
     if (layout->codes.width && layout->codes.width != quant->bits)
         return NIB_FAIL(NIB_E_UNSUPPORTED, "layout %s holds codes of %d bits, not %d", layout->name,
                         layout->codes.width, quant->bits);
-    if (quant->scale_type != NIB_F32 && quant->scale_type != NIB_F16 &&
-        quant->scale_type != NIB_BF16)
+    if (!nib_is_float(quant->scale_type))
         return NIB_FAIL(NIB_E_ARGUMENT, "quant.scale_type is %d (%s); it must be F32, F16 or BF16",
                         (int)quant->scale_type, nib_dtype_name(quant->scale_type));
     if (rule_ret) *rule_ret = rule;

@@ -5,7 +5,6 @@
 #include "cpu_features.h"
 #include "cpu_pool.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,13 +66,6 @@ typedef struct cpu_device {
 
 static int count(void) { return 1; }
 
-static int cores(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set)) return 1;
-    return CPU_COUNT(&set);
-}
-
 static nib_status describe(int index, nib_device_info *info)
 {
     (void)index;
@@ -83,7 +75,7 @@ static nib_status describe(int index, nib_device_info *info)
     nib_host_describe(info);
     snprintf(info->name, sizeof info->name, "cpu");
     nib_cpu_features_text(features, info->features, sizeof info->features);
-    info->units = cores();
+    info->units = nib_cores();
     return NIB_OK;
 }
 
@@ -96,7 +88,7 @@ static nib_status open_device(int index, const nib_options *options, void **impl
     if (!device) return NIB_FAIL(NIB_E_MEMORY, "no memory for a device (%zu bytes)", sizeof opened);
     *device = opened;
     nib_options pool = *options;
-    if (!pool.threads) pool.threads = cores();
+    if (!pool.threads) pool.threads = nib_cores();
     nib_status status = nib_cpu_pool_open(&pool, &device->pool);
     if (status != NIB_OK) {
         free(device);

@@ -6,6 +6,7 @@
 #include "gguf.h"
 #include "index.h"
 #include "io.h"
+#include "path.h"
 #include "safetensors.h"
 
 #include <stdlib.h>
@@ -21,12 +22,6 @@ static uint64_t tables_bytes(int64_t count)
 {
     enum { EACH = sizeof(nib_raw_tensor) + sizeof(nib_tensor) + 2 * sizeof(int64_t) + 1 };
     return (uint64_t)count * EACH + 2 * nib_names_bytes(count);
-}
-
-static int ends_with(const char *name, const char *suffix)
-{
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length >= tail && !strcmp(name + length - tail, suffix);
 }
 
 static nib_status copy_text(nib_arena *arena, const char *text, char **copy_ret)
@@ -203,7 +198,7 @@ static int kind_of(const char *name)
     int kind = 0;
     while (kind < ENTRY_KINDS &&
            (entry_kinds[kind].whole ? strcmp(name, entry_kinds[kind].name) != 0
-                                    : !ends_with(name, entry_kinds[kind].name)))
+                                    : !nib_ends_with(name, entry_kinds[kind].name)))
         kind++;
     return kind == ENTRY_GGUF && nib_gguf_split_number(name) > 1 ? ENTRY_KINDS : kind;
 }
@@ -269,7 +264,7 @@ static nib_status load_directory(nib_file *file)
     NIB_TRY(find_entry_point(file, &found));
     if (found.kind == ENTRY_GGUF)
         return nib_gguf_load(file, file->directory, found.name, file->follow_links);
-    if (ends_with(found.name, INDEX_SUFFIX))
+    if (nib_ends_with(found.name, INDEX_SUFFIX))
         return open_index(file, file->directory, found.name, file->follow_links);
     return load_single(file, file->directory, found.name, file->follow_links);
 }
@@ -299,7 +294,7 @@ static nib_status load(nib_file *file, const char *path)
     NIB_TRY(copy_text(&file->arena, path, &file->path));
     NIB_TRY(nib_io_stat_at(AT_FDCWD, path, 0, path, &st));
     if (S_ISREG(st.st_mode) && nib_gguf_is(path)) return nib_gguf_load(file, AT_FDCWD, path, 1);
-    if (!S_ISDIR(st.st_mode) && !ends_with(path, ".json")) {
+    if (!S_ISDIR(st.st_mode) && !nib_ends_with(path, ".json")) {
         NIB_TRY(load_single(file, AT_FDCWD, path, 1));
     } else if (!S_ISDIR(st.st_mode)) {
         NIB_TRY(load_named_index(file, path));

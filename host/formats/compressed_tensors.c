@@ -6,6 +6,8 @@
 
 #include "../core/internal.h"
 #include "config_text.h"
+#include "json.h"
+#include "path.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -14,17 +16,6 @@
 
 #define WEIGHT ".weight"
 
-static int ends_with(const char *name, const char *suffix)
-{
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length > tail && !strcmp(name + length - tail, suffix);
-}
-
-static int is_float(nib_dtype type)
-{
-    return type == NIB_F32 || type == NIB_F16 || type == NIB_BF16;
-}
-
 /* ---- planes ---- */
 
 static const char *refusal(const nib_tensor *tensor, const nib_scheme *scheme,
@@ -32,9 +23,9 @@ static const char *refusal(const nib_tensor *tensor, const nib_scheme *scheme,
 {
     const nib_grid *grid = &quant->grid;
     if (tensor->quantized) return "it is already quantized";
-    if (!is_float(tensor->type)) return "its elements are not F32, F16 or BF16";
+    if (!nib_is_float(tensor->type)) return "its elements are not F32, F16 or BF16";
     if (tensor->rank != 2) return "compressed-tensors holds 2-d weights only";
-    if (!ends_with(tensor->name, WEIGHT)) return "its name does not end in .weight";
+    if (!nib_ends_with(tensor->name, WEIGHT)) return "its name does not end in .weight";
     if (tensor->shape[0] < 1 || tensor->shape[1] < 1) return "it is empty";
     if (nib_rule_offset(quant->rule) == NIB_OFFSET_MIN)
         return "compressed-tensors has integer zero points, no floating-point minimums";
@@ -193,7 +184,7 @@ static nib_status count_groups(const nib_decision *decisions, int64_t count, des
 static json_t *module_name(const nib_tensor *tensor)
 {
     size_t length = strlen(tensor->name);
-    if (ends_with(tensor->name, WEIGHT)) length -= strlen(WEIGHT);
+    if (nib_ends_with(tensor->name, WEIGHT)) length -= strlen(WEIGHT);
     return json_stringn(tensor->name, length);
 }
 
@@ -268,7 +259,7 @@ static json_t *make_ignore(const nib_decision *decisions, int64_t count)
     for (int64_t i = 0; i < count && !failed; i++) {
         const nib_tensor *tensor = decisions[i].tensor;
         head |= !strcmp(tensor->name, "lm_head" WEIGHT);
-        if (!stored_as(&decisions[i]) && tensor->rank == 2 && ends_with(tensor->name, WEIGHT))
+        if (!stored_as(&decisions[i]) && tensor->rank == 2 && nib_ends_with(tensor->name, WEIGHT))
             failed |= json_array_append_new(ignore, module_name(tensor));
     }
     if (!head && !failed) failed |= json_array_append_new(ignore, json_string("lm_head"));
@@ -293,6 +284,18 @@ static json_t *describe(const nib_decision *decisions, int64_t count, const desc
     failed |= json_object_set_new(made, "ignore", make_ignore(decisions, count));
     if (!failed) return made;
     json_decref(made);
+    return NULL;
+}
+
+/* The JSON text; NULL without memory. jansson 2.14 goes on where a key finds no room in its buffer:
+ * then the text is no JSON. */
+static char *dump(json_t *root)
+{
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    if (!text) return NULL;
+    nib_json json = nib_json_open(text, strlen(text));
+    if (nib_json_skip(&json) == NIB_OK && nib_json_close(&json) == NIB_OK) return text;
+    free(text);
     return NULL;
 }
 
@@ -327,7 +330,7 @@ static nib_status write_config(const char *config, const nib_decision *decisions
     char *value = NULL;
     if (d.count) {
         json_t *root = describe(decisions, count, &d);
-        char *flat = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+        char *flat = dump(root);
         value = flat ? indent(flat) : NULL;
         free(flat);
         json_decref(root);

@@ -172,11 +172,6 @@ static nib_status unreadable(nib_tensor *tensor, const char *why)
     return NIB_OK;
 }
 
-static int is_scale_type(nib_dtype type)
-{
-    return type == NIB_F32 || type == NIB_F16 || type == NIB_BF16;
-}
-
 /* The group size that gives `count` scales a row; 0 where none does. */
 static int64_t group_of(const nib_ct_config *config, int bits, int64_t cols, int64_t count)
 {
@@ -327,7 +322,7 @@ nib_status nib_ct_read_packed(const nib_file *file, const nib_ct_config *config,
 {
     int64_t rows = 0, cols = 0;
     int bits = 0;
-    if (!is_scale_type(planes->scale->type))
+    if (!nib_is_float(planes->scale->type))
         return unreadable(tensor, "compressed-tensors with scales of another type");
     if (planes->order) return unreadable(tensor, "compressed-tensors with activation order");
     if (planes->codes->rank != 2)
@@ -345,7 +340,7 @@ nib_status nib_ct_read_int8(const nib_file *file, const nib_ct_config *config,
 {
     (void)file;
     const int64_t *shape = planes->codes->shape;
-    if (!is_scale_type(planes->scale->type))
+    if (!nib_is_float(planes->scale->type))
         return unreadable(tensor, "compressed-tensors with scales of another type");
     if (planes->codes->rank != 2 || shape[0] == 0 || shape[1] == 0)
         return unreadable(tensor, "compressed-tensors with weights that are not 2-d");

@@ -9,16 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define FLUSH_SECONDS 1.0
-
-double nib_output_now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 const char *nib_output_note(const nib_output *output) { return output->note; }
 
@@ -105,7 +97,7 @@ static size_t take_pending(nib_output *output, nib_journal_record **records_ret)
     output->pending = NULL;
     output->pending_count = output->pending_capacity = 0;
     output->pending_bytes = 0;
-    output->flushed = nib_output_now();
+    output->flushed = nib_seconds();
     pthread_mutex_unlock(&output->lock);
     return count;
 }
@@ -205,7 +197,7 @@ nib_status nib_output_finish(nib_output *output, int64_t tensor, const void *rec
     pthread_mutex_lock(&output->lock);
     nib_status status = finish_held(output, tensor, record, record_bytes);
     int due = output->pending_count && (output->pending_bytes >= output->journal_bytes ||
-                                        nib_output_now() - output->flushed >= FLUSH_SECONDS);
+                                        nib_seconds() - output->flushed >= FLUSH_SECONDS);
     pthread_mutex_unlock(&output->lock);
     /* One thread syncs; the others go on. */
     if (status != NIB_OK || !due || pthread_mutex_trylock(&output->flushing)) return status;

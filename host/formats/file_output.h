@@ -46,9 +46,6 @@ struct nib_output {
     pthread_mutex_t flushing; /* held by the one thread that syncs; taken before `lock` */
 };
 
-/* Seconds of a clock that only goes forward. */
-double nib_output_now(void);
-
 /* file_output_create.c */
 
 /* Syncs the directories that lead to the files. */

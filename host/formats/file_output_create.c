@@ -152,11 +152,10 @@ static nib_status make_tables(nib_output *output)
 {
     output->marks = calloc((size_t)output->plan.count + 1, sizeof *output->marks);
     output->files = calloc((size_t)output->plan.shard_count, sizeof *output->files);
-    if (!output->marks || !output->files)
-        return NIB_FAIL(NIB_E_MEMORY, "no memory for %lld tensors", (long long)output->plan.count);
-    for (int32_t i = 0; i < output->plan.shard_count; i++)
+    for (int32_t i = 0; output->files && i < output->plan.shard_count; i++)
         output->files[i].fd = output->files[i].direct_fd = -1;
-    return NIB_OK;
+    if (output->marks && output->files) return NIB_OK;
+    return NIB_FAIL(NIB_E_MEMORY, "no memory for %lld tensors", (long long)output->plan.count);
 }
 
 /* Frees everything but the workplace. */
@@ -206,7 +205,7 @@ nib_status nib_output_create(const char *path, const nib_file *input, nib_new_te
     output->directory = options->directory != 0;
     output->resumable = options->identity != NULL;
     output->journal_bytes = options->journal_bytes ? options->journal_bytes : JOURNAL_BYTES;
-    output->flushed = nib_output_now();
+    output->flushed = nib_seconds();
     nib_status status = plan_output(output, tensors, count, options);
     if (status == NIB_OK)
         status = nib_workplace_open(path, input, options->replace, &output->place);

@@ -48,13 +48,10 @@ nib_status nib_output_text(nib_output *output, const char *name, const char *tex
 /* Not tensors, not what says where they are. */
 static int is_carried(const nib_file *input, const char *name)
 {
-    size_t length = strlen(name);
     static const char *const endings[] = {NIB_OUTPUT_SUFFIX, NIB_OUTPUT_SUFFIX ".index.json",
                                           NIB_GGUF_SUFFIX};
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t ending = strlen(endings[i]);
-        if (length >= ending && !strcmp(name + length - ending, endings[i])) return 0;
-    }
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
+        if (nib_ends_with(name, endings[i])) return 0;
     for (int32_t i = 0; i < input->shard_count; i++)
         if (!strcmp(input->shards[i].name, name)) return 0;
     return 1;

@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "io.h"
+#include "path.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,7 @@ enum { MOST_SPLITS = 65535 };
 
 int nib_gguf_is(const char *path)
 {
-    size_t length = strlen(path), suffix = strlen(NIB_GGUF_SUFFIX);
-    if (length >= suffix && !strcmp(path + length - suffix, NIB_GGUF_SUFFIX)) return 1;
+    if (nib_ends_with(path, NIB_GGUF_SUFFIX)) return 1;
     nib_input input;
     char magic[4];
     if (nib_input_open(AT_FDCWD, path, 1, &input) != NIB_OK) return 0;

@@ -28,6 +28,9 @@ enum {
 /* 1: nibble writes tensors of that type: F32, F16, BF16, and the blocks that it has kernels for. */
 int nib_stored_type_writable(const nib_stored_type *type);
 
+/* The type that GGUF files store such a tensor in; NULL where they cannot. */
+const nib_stored_type *nib_stored_type_of(nib_dtype type, const nib_stored_type *blocks);
+
 /* Bytes of a value of that type: 1 to 8; 0 for strings, arrays and unknown types. */
 uint64_t nib_key_type_bytes(nib_key_type type);
 

@@ -2,33 +2,26 @@
  * llama.cpp v0.5.0; the numbers that are missing stood for types that were taken back. */
 #include "gguf.h"
 
+#include "../core/internal.h"
+
 #include <string.h>
 #include <strings.h>
 
+/* The blocks that nibble has kernels for are rows of the table; then come the others. */
 /* clang-format off */
 static const nib_stored_type types[] = {
+#define NIB_BLOCK(ID, name, wire, elements, bytes, ...) {#ID, wire, elements, bytes, NIB_DTYPE_NONE},
+#include "../../include/nibble_schemes.def"
     {"F32",      0,   1,   4, NIB_F32},
     {"F16",      1,   1,   2, NIB_F16},
-    {"Q4_0",     2,  32,  18, NIB_DTYPE_NONE},
-    {"Q4_1",     3,  32,  20, NIB_DTYPE_NONE},
-    {"Q5_0",     6,  32,  22, NIB_DTYPE_NONE},
-    {"Q5_1",     7,  32,  24, NIB_DTYPE_NONE},
-    {"Q8_0",     8,  32,  34, NIB_DTYPE_NONE},
     {"Q8_1",     9,  32,  36, NIB_DTYPE_NONE},
-    {"Q2_K",    10, 256,  84, NIB_DTYPE_NONE},
-    {"Q3_K",    11, 256, 110, NIB_DTYPE_NONE},
-    {"Q4_K",    12, 256, 144, NIB_DTYPE_NONE},
-    {"Q5_K",    13, 256, 176, NIB_DTYPE_NONE},
-    {"Q6_K",    14, 256, 210, NIB_DTYPE_NONE},
     {"Q8_K",    15, 256, 292, NIB_DTYPE_NONE},
     {"IQ2_XXS", 16, 256,  66, NIB_DTYPE_NONE},
     {"IQ2_XS",  17, 256,  74, NIB_DTYPE_NONE},
     {"IQ3_XXS", 18, 256,  98, NIB_DTYPE_NONE},
     {"IQ1_S",   19, 256,  50, NIB_DTYPE_NONE},
-    {"IQ4_NL",  20,  32,  18, NIB_DTYPE_NONE},
     {"IQ3_S",   21, 256, 110, NIB_DTYPE_NONE},
     {"IQ2_S",   22, 256,  82, NIB_DTYPE_NONE},
-    {"IQ4_XS",  23, 256, 136, NIB_DTYPE_NONE},
     {"I8",      24,   1,   1, NIB_I8},
     {"I16",     25,   1,   2, NIB_I16},
     {"I32",     26,   1,   4, NIB_I32},
@@ -75,7 +68,14 @@ const nib_stored_type *nib_stored_type_find(const char *name)
 int nib_stored_type_writable(const nib_stored_type *type)
 {
     if (type->type == NIB_DTYPE_NONE) return nib_block_get((nib_block)type->number) != NULL;
-    return type->type == NIB_F32 || type->type == NIB_F16 || type->type == NIB_BF16;
+    return nib_is_float(type->type);
+}
+
+const nib_stored_type *nib_stored_type_of(nib_dtype type, const nib_stored_type *blocks)
+{
+    for (int i = 0; !blocks && type != NIB_DTYPE_NONE && i < TYPES; i++)
+        if (types[i].type == type) return &types[i];
+    return blocks;
 }
 
 const char *nib_key_type_name(nib_key_type type)

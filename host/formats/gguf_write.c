@@ -67,15 +67,6 @@ nib_status nib_gguf_put_key(nib_text *text, const nib_file *file, const nib_key 
 
 /* ---- tensors ---- */
 
-const nib_stored_type *nib_stored_type_of(nib_dtype type, const nib_stored_type *blocks)
-{
-    if (blocks) return blocks;
-    static const int32_t plain[] = {0, 1, 24, 25, 26, 27, 28, 30};
-    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
-        if (nib_stored_type_at(plain[i])->type == type) return nib_stored_type_at(plain[i]);
-    return NULL;
-}
-
 static nib_status put_tensor(nib_text *text, const nib_new_tensor *tensor, uint64_t offset)
 {
     const nib_stored_type *type = nib_stored_type_of(tensor->type, tensor->blocks);

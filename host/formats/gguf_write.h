@@ -17,7 +17,4 @@ nib_status nib_gguf_put_key(nib_text *text, const nib_file *file, const nib_key 
 nib_status nib_gguf_plan_shard(nib_planned_shard *shard, const nib_output_entry *entries,
                                int64_t count, const nib_output_options *options, int32_t number);
 
-/* The type that GGUF files store such a tensor in; NULL where they cannot. */
-const nib_stored_type *nib_stored_type_of(nib_dtype type, const nib_stored_type *blocks);
-
 #endif

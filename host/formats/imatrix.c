@@ -6,6 +6,7 @@
 #include "gguf.h"
 #include "input.h"
 #include "io.h"
+#include "path.h"
 
 #include <math.h>
 #include <string.h>
@@ -106,9 +107,7 @@ static nib_status take_gguf(nib_imatrix *m, const nib_file *file)
     NIB_TRY(make_tables(m, nib_file_count(file)));
     for (int64_t i = 0; i < nib_file_count(file); i++) {
         const nib_tensor *tensor = nib_file_at(file, i);
-        size_t length = strlen(tensor->name), tail = strlen(SUMS);
-        if (length > tail && !strcmp(tensor->name + length - tail, SUMS))
-            NIB_TRY(take_entry(m, file, tensor));
+        if (nib_ends_with(tensor->name, SUMS)) NIB_TRY(take_entry(m, file, tensor));
     }
     return NIB_OK;
 }

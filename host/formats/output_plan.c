@@ -7,7 +7,6 @@
 #include "json.h"
 #include "safetensors.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,41 +92,79 @@ static nib_status check_tensors(nib_output_plan *plan, const nib_new_tensor *ten
 
 /* ---- texts ---- */
 
-/* An object of strings. */
-static nib_status check_metadata(const char *metadata)
+/* A member of __metadata__, decoded. */
+typedef struct pair {
+    const char *key, *value;
+} pair;
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const pair *)a)->key, ((const pair *)b)->key);
+}
+
+/* Decodes a string to *at and steps over it and its NUL. */
+static nib_status take_string(nib_json_text string, char **at, const char **string_ret)
+{
+    size_t length = nib_json_decode(string, *at);
+    (*at)[length] = 0;
+    if (strlen(*at) != length) return NIB_FAIL(NIB_E_META, "\"%.64s\" has a NUL inside", *at);
+    *string_ret = *at;
+    *at += length + 1;
+    return NIB_OK;
+}
+
+/* Reads an object of strings into `pairs`; `at` has room for them. */
+static nib_status read_pairs(const char *metadata, pair *pairs, char *at, size_t *count_ret)
 {
     nib_json json = nib_json_open(metadata, strlen(metadata));
     nib_json_text text;
     int more;
     NIB_TRY(nib_json_enter(&json, '{', &more));
-    while (more) {
+    for (size_t i = 0; more; *count_ret = ++i) {
         NIB_TRY(nib_json_key(&json, &text));
+        NIB_TRY(take_string(text, &at, &pairs[i].key));
         NIB_TRY(nib_json_string(&json, &text));
+        NIB_TRY(take_string(text, &at, &pairs[i].value));
         NIB_TRY(nib_json_next(&json, '}', &more));
     }
     return nib_json_close(&json);
 }
 
-/* Adds "__metadata__":{...}, keys sorted. jansson's own words for a failed allocation differ, so
- * the text is checked before. */
+/* Sorts and writes `count` pairs, and "format" where none of them is. */
+static nib_status put_pairs(nib_text *text, pair *pairs, size_t count)
+{
+    size_t i = 0;
+    while (i < count && strcmp(pairs[i].key, "format")) i++;
+    if (i == count) pairs[count++] = (pair){"format", "pt"};
+    qsort(pairs, count, sizeof *pairs, by_key);
+    for (i = 0; i < count; i++) {
+        if (i && !strcmp(pairs[i - 1].key, pairs[i].key))
+            return NIB_FAIL(NIB_E_META, "metadata: key \"%.64s\" is given twice", pairs[i].key);
+        nib_text_format(text, i ? "," : "\"__metadata__\":{");
+        nib_text_quote(text, pairs[i].key);
+        nib_text_add(text, ":", 1);
+        nib_text_quote(text, pairs[i].value);
+    }
+    nib_text_add(text, "}", 1);
+    return text->status;
+}
+
+/* Adds "__metadata__":{...}, keys sorted. Not by jansson, which under a failed allocation loses bytes
+ * of a string, or ends the process (2.14, lex_save). */
 static nib_status add_metadata(nib_text *text, const char *metadata)
 {
     if (!metadata) metadata = "{}";
-    if (check_metadata(metadata) != NIB_OK) return nib_fail_prefix(NIB_E_META, "metadata: ");
-    json_error_t error;
-    json_t *object = json_loads(metadata, JSON_REJECT_DUPLICATES, &error);
-    if (!object && json_error_code(&error) == json_error_duplicate_key)
-        return NIB_FAIL(NIB_E_META, "metadata: %s", error.text);
-    char *dumped = NULL;
-    if (json_object_get(object, "format") ||
-        !json_object_set_new(object, "format", json_string("pt")))
-        dumped = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
-    json_decref(object);
-    if (!dumped) return NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata");
-    nib_text_format(text, "\"__metadata__\":");
-    nib_text_add(text, dumped, strlen(dumped));
-    free(dumped);
-    return text->status;
+    size_t length = strlen(metadata), count = 0;
+    pair *pairs = calloc(length / 4 + 2, sizeof *pairs); /* a pair takes 5 bytes or more */
+    char *room = malloc(length + 1);
+    nib_status status =
+        pairs && room ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for the metadata");
+    if (status == NIB_OK && read_pairs(metadata, pairs, room, &count) != NIB_OK)
+        status = nib_fail_prefix(NIB_E_META, "metadata: ");
+    if (status == NIB_OK) status = put_pairs(text, pairs, count);
+    free(room);
+    free(pairs);
+    return status;
 }
 
 static void add_tensor(nib_text *text, const entry *added)

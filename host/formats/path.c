@@ -19,3 +19,9 @@ nib_status nib_check_plain_name(const char *what, const char *name, size_t lengt
                             (int)length, name);
     return NIB_OK;
 }
+
+int nib_ends_with(const char *name, const char *ending)
+{
+    size_t length = strlen(name), tail = strlen(ending);
+    return length > tail && !strcmp(name + length - tail, ending);
+}

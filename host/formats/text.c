@@ -44,10 +44,13 @@ void nib_text_format(nib_text *text, const char *format, ...)
 
 void nib_text_quote(nib_text *text, const char *string)
 {
+    static const char controls[] = "\b\f\n\r\t", letters[] = "bfnrt";
     size_t start = text->size;
     nib_text_add(text, "\"", 1);
     for (const char *at = string; *at && text->status == NIB_OK; at++) {
-        if ((unsigned char)*at < 0x20) nib_text_format(text, "\\u%04x", (unsigned char)*at);
+        const char *control = strchr(controls, *at);
+        if (control) nib_text_add(text, (char[]){'\\', letters[control - controls]}, 2);
+        else if ((unsigned char)*at < 0x20) nib_text_format(text, "\\u%04x", (unsigned char)*at);
         else if (*at == '"' || *at == '\\') nib_text_add(text, (char[]){'\\', *at}, 2);
         else nib_text_add(text, at, 1);
     }

@@ -77,13 +77,7 @@ nib_status nib_workplace_remove(nib_workplace *place)
 
 static int is_checkpoint_file(const char *name)
 {
-    static const char *const endings[] = {NIB_OUTPUT_SUFFIX, NIB_GGUF_SUFFIX};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t ending = strlen(endings[i]);
-        if (length > ending && !strcmp(name + length - ending, endings[i])) return 1;
-    }
-    return 0;
+    return nib_ends_with(name, NIB_OUTPUT_SUFFIX) || nib_ends_with(name, NIB_GGUF_SUFFIX);
 }
 
 /* A directory that --force may delete: flat, and empty or a checkpoint. */

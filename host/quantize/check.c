@@ -13,7 +13,7 @@ typedef struct checking {
     nib_ctx *ctx; /* the CPU, which decodes blocks; NULL where there are none */
     nib_stream *stream;
     float *decoded;
-    const nib_run_options *options;
+    const volatile int *cancel; /* may be NULL */
     void (*each)(void *user, const nib_finding *finding);
     void *user;
     int64_t findings;
@@ -43,8 +43,7 @@ static nib_status check_blocks(checking *c, const nib_raw_tensor *raw)
     uint64_t size = (uint64_t)raw->blocks->bytes, elements = (uint64_t)raw->blocks->elements;
     uint64_t piece = DECODED / elements * size;
     for (uint64_t at = 0; at < raw->span.bytes; at += piece) {
-        if (c->options && c->options->cancel && *c->options->cancel)
-            return NIB_FAIL(NIB_E_INTERRUPTED, "interrupted");
+        if (c->cancel && *c->cancel) return NIB_FAIL(NIB_E_INTERRUPTED, "interrupted");
         uint64_t left = raw->span.bytes - at, bytes = left < piece ? left : piece;
         int64_t count = (int64_t)(bytes / size * elements);
         NIB_TRY(nib_file_read(c->file, raw->span.shard, raw->span.offset + at, c->piece, bytes));
@@ -69,11 +68,10 @@ static nib_status check_tensor(checking *c, int64_t index)
     if (raw->blocks)
         return nib_block_get((nib_block)raw->blocks->number) ? check_blocks(c, raw) : NIB_OK;
     const nib_tensor *owner = nib_file_at(c->file, nib_file_owner(c->file, index));
-    int is_float = raw->type == NIB_F32 || raw->type == NIB_F16 || raw->type == NIB_BF16;
+    int is_float = nib_is_float(raw->type);
     uint64_t size = (uint64_t)nib_dtype_bits(raw->type) / 8;
     for (uint64_t at = 0; at < raw->span.bytes; at += PIECE_BYTES) {
-        if (c->options && c->options->cancel && *c->options->cancel)
-            return NIB_FAIL(NIB_E_INTERRUPTED, "interrupted");
+        if (c->cancel && *c->cancel) return NIB_FAIL(NIB_E_INTERRUPTED, "interrupted");
         uint64_t left = raw->span.bytes - at, bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
         NIB_TRY(nib_file_read(c->file, raw->span.shard, raw->span.offset + at, c->piece, bytes));
         int64_t where =
@@ -108,8 +106,15 @@ nib_status nib_check(const nib_file *file, const nib_run_options *options,
 {
     if (!file || !findings_ret)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", file ? "findings_ret" : "file");
-    checking c = {
-        .file = file, .options = options, .each = each, .user = user, .piece = malloc(PIECE_BYTES)};
+    nib_run_options own = {.size = sizeof own};
+    if (options)
+        NIB_TRY(
+            nib_take_given("options", "nib_run_options", options, sizeof own, &own, sizeof own));
+    checking c = {.file = file,
+                  .cancel = own.cancel,
+                  .each = each,
+                  .user = user,
+                  .piece = malloc(PIECE_BYTES)};
     if (!c.piece) return NIB_FAIL(NIB_E_MEMORY, "no memory for a piece of %d bytes", PIECE_BYTES);
     nib_status status = open_decoder(&c);
     for (int64_t i = 0; i < nib_file_raw_count(file) && status == NIB_OK; i++)

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A pair of logical tensors; one that is not measured has a note and no tiles. */
 typedef struct pair {
@@ -35,8 +34,7 @@ typedef struct comparison {
 
 static int is_float(const nib_tensor *t)
 {
-    return t->quantized == 1 || t->quantized == 3 ||
-           (!t->quantized && (t->type == NIB_F32 || t->type == NIB_F16 || t->type == NIB_BF16));
+    return t->quantized == 1 || t->quantized == 3 || (!t->quantized && nib_is_float(t->type));
 }
 
 /* GGUF files leave out outermost dimensions of 1. */
@@ -104,7 +102,7 @@ static nib_status measure_bytes(comparison *c, int lane, const pair *p, int64_t 
 static int64_t row_bytes(const nib_tensor *t, int64_t cols)
 {
     return t->blocks ? cols / t->blocks->elements * t->blocks->bytes
-                     : cols * nib_dtype_bits(t->type) / 8;
+                     : cols * (nib_dtype_bits(t->type) / 8);
 }
 
 /* What a tile of one side needs. */
@@ -281,8 +279,7 @@ static nib_status run(comparison *c, int lanes, const size_t x_bytes[], const si
     for (int i = 0; i < nib_lane_slots(lanes); i++)
         if (!(c->blocks[i] = malloc(y_bytes[NIB_STAGE_BLOCKS])))
             return NIB_FAIL(NIB_E_MEMORY, "no memory for error sums");
-    const nib_lanes engine = {lanes, c->tiles, c->options ? c->options->cancel : NULL,
-                              c,     work,     merge};
+    const nib_lanes engine = {lanes, c->tiles, c->options->cancel, c, work, merge};
     NIB_TRY(nib_lanes_run(&engine));
     tell(c, c->count);
     for (int64_t i = 0; i < nib_file_count(c->b); i++) {
@@ -299,16 +296,15 @@ nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_optio
 {
     if (!a || !b || !each)
         return NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", !a ? "a" : !b ? "b" : "each");
+    nib_run_options own = {.size = sizeof own};
+    if (options)
+        NIB_TRY(
+            nib_take_given("options", "nib_run_options", options, sizeof own, &own, sizeof own));
     comparison c = {
-        .a = a, .b = b, .options = options, .each = each, .user = user, .count = nib_file_count(a)};
+        .a = a, .b = b, .options = &own, .each = each, .user = user, .count = nib_file_count(a)};
     const nib_options device_options = {.size = sizeof device_options, .threads = 1};
-    NIB_TRY(
-        nib_open(options && options->device ? options->device : "auto", &device_options, &c.ctx));
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int lanes = !nib_host_memory(c.ctx)           ? 2
-                : options && options->threads > 0 ? options->threads
-                : cores > 0                       ? (int)cores
-                                                  : 1;
+    NIB_TRY(nib_open(own.device ? own.device : "auto", &device_options, &c.ctx));
+    int lanes = !nib_host_memory(c.ctx) ? 2 : own.threads > 0 ? own.threads : nib_cores();
     size_t x_bytes[NIB_STAGE_BUFFERS], y_bytes[NIB_STAGE_BUFFERS];
     c.pairs = calloc((size_t)c.count + 1, sizeof *c.pairs);
     nib_status status = c.pairs ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for the table");

@@ -4,7 +4,6 @@
 
 #include "../core/internal.h"
 #include "../formats/gguf.h"
-#include "../formats/gguf_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>

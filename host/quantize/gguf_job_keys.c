@@ -7,7 +7,6 @@
 #include "../formats/gguf.h"
 #include "../formats/gguf_write.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +147,6 @@ static nib_status fail_key(const char *text, const char *why)
 static nib_status read_value(const char *text, const char *type, user_key *key)
 {
     char *end;
-    errno = 0;
     if (!strcmp(type, "int")) {
         long long number = strtoll(key->value, &end, 10);
         key->type = NIB_KEY_U32;

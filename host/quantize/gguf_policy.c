@@ -260,23 +260,10 @@ static nib_status check_asked(const nib_subject *s, const nib_stored_type *type)
 
 /* ---- one tensor ---- */
 
-/* The first of the user's patterns that matches; NULL where none does. */
-static nib_recipe_rule *match(nib_recipe *recipe, const char *name)
-{
-    for (size_t i = 0; i < recipe->count; i++) {
-        nib_recipe_rule *rule = &recipe->rules[i];
-        if (regexec(&rule->regex, name, 0, NULL, 0)) continue;
-        rule->matched = 1;
-        return rule;
-    }
-    return NULL;
-}
-
 static nib_status check_source(const nib_recipe *recipe, const nib_subject *s)
 {
     if (s->stored->type != NIB_DTYPE_NONE) {
-        nib_dtype type = s->stored->type;
-        if (type == NIB_F32 || type == NIB_F16 || type == NIB_BF16) return NIB_OK;
+        if (nib_is_float(s->stored->type)) return NIB_OK;
         return NIB_FAIL(NIB_E_UNSUPPORTED,
                         "\"%.200s\" is %s, which cannot be quantized; name it in options.ignore",
                         s->name, s->stored->name);
@@ -296,7 +283,7 @@ static nib_status choose(state *st, nib_recipe *recipe, nib_subject *s)
 {
     const nib_gguf_policy *p = st->policy;
     s->type = s->stored;
-    const nib_recipe_rule *rule = match(recipe, s->name);
+    const nib_recipe_rule *rule = nib_recipe_match(recipe, s->name);
     s->reason = rule && !rule->stored ? rule->reason : kept(p, s);
     if (s->reason) return NIB_OK;
     int plain = st->base && st->base->type != NIB_DTYPE_NONE;
@@ -333,12 +320,7 @@ nib_status nib_gguf_policy_apply(const nib_gguf_policy *policy, nib_recipe *reci
     for (int64_t i = 0; i < count; i++) st.tied &= strcmp(subjects[i].name, "output.weight") != 0;
     for (int64_t i = 0; i < count; i++) st.v_all += role_of(&st, subjects[i].name) == ROLE_V;
     for (int64_t i = 0; i < count; i++) NIB_TRY(choose(&st, recipe, &subjects[i]));
-    for (size_t i = 0; i < recipe->count; i++)
-        if (recipe->rules[i].must_match && !recipe->rules[i].matched)
-            return NIB_FAIL(NIB_E_ARGUMENT,
-                            "%s: no tensor has such a name; see `nibble inspect --tensors`",
-                            recipe->rules[i].reason);
-    return NIB_OK;
+    return nib_recipe_check_matched(recipe);
 }
 
 int nib_gguf_needs_importance(const nib_gguf_policy *policy, const nib_subject *s)

@@ -82,7 +82,13 @@ static nib_status make(json_t *config, json_t *scaling, nib_rope_factors *factor
 
 nib_status nib_gguf_rope_factors(const char *config, nib_rope_factors *factors_ret)
 {
-    json_t *root = json_loads(config, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t error;
+    json_t *root = *config ? json_loads(config, JSON_REJECT_DUPLICATES, &error) : NULL;
+    if (*config && !root && error.line < 0)
+        return NIB_FAIL(NIB_E_MEMORY, "no memory for config.json");
+    if (*config && !root)
+        return NIB_FAIL(NIB_E_CONFIG, "config.json, line %d column %d: %s", error.line,
+                        error.column, error.text);
     json_t *scaling = json_object_get(root, "rope_parameters");
     if (!json_is_object(scaling)) scaling = json_object_get(root, "rope_scaling");
     json_t *full = json_object_get(scaling, "full_attention");

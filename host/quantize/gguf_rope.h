@@ -13,7 +13,8 @@ typedef struct nib_rope_factors {
     int64_t count; /* 0: the model has none */
 } nib_rope_factors;
 
-/* Reads config.json's text, "" included. E_CONFIG names the key and its value. */
+/* Reads config.json's text, "" included. E_CONFIG names the line, or the key and its value;
+ * E_MEMORY. */
 nib_status nib_gguf_rope_factors(const char *config, nib_rope_factors *factors_ret);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "../core/internal.h"
 #include "../formats/format.h"
-#include "../formats/gguf_write.h"
+#include "../formats/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -239,7 +239,7 @@ static nib_status check_options(const nib_job_options *o)
     if ((unsigned)o->nonfinite > NIB_NONFINITE_SATURATE)
         return NIB_FAIL(NIB_E_ARGUMENT, "options.nonfinite is %d, no nib_nonfinite",
                         (int)o->nonfinite);
-    if (type != NIB_DTYPE_NONE && type != NIB_F32 && type != NIB_F16 && type != NIB_BF16)
+    if (type != NIB_DTYPE_NONE && !nib_is_float(type))
         return NIB_FAIL(NIB_E_ARGUMENT,
                         "options.dequantize_type is %s; it must be F32, F16 or BF16",
                         nib_dtype_name(type));

@@ -20,11 +20,10 @@ typedef enum nib_work {
 /* A unit of work: one raw tensor that is copied, or one logical tensor that is changed. */
 typedef struct nib_unit {
     nib_work work;
-    int64_t decision; /* its logical tensor */
-    nib_span source;  /* copy: the bytes */
-    int64_t
-        out[NIB_PLANES]; /* output tensors by plane; copy and dequantize use the first; -1: none */
-    int64_t constant;    /* an output tensor of constant bytes that comes with it, or -1 */
+    int64_t decision;        /* its logical tensor */
+    nib_span source;         /* copy: the bytes */
+    int64_t out[NIB_PLANES]; /* output tensors by plane, -1: none; all but quantize use the first */
+    int64_t constant;        /* an output tensor of constant bytes that comes with it, or -1 */
     unsigned char bytes[16]; /* of it */
     int32_t byte_count;
     int64_t rows, row_bytes;  /* of the source; copy: 1 byte rows */
@@ -34,9 +33,8 @@ typedef struct nib_unit {
     /* recode: */
     const nib_stored_type *from, *to;
     int64_t cols;
-    const float
-        *importance; /* of the columns, one row of them for each `importance_rows` rows of the
-                                 tensor; NULL: none */
+    const float *importance; /* of the columns, one row of them for each `importance_rows` rows of
+                                the tensor; NULL: none */
     int64_t importance_rows;
     int64_t head_rows; /* rows of a head, which are permuted (gguf_names.h); 0: rows stay */
 } nib_unit;

@@ -5,11 +5,9 @@
 #include "lanes.h"
 #include "recode.h"
 
-#include <unistd.h>
-
 enum {
-    BASE_BYTES =
-        24 << 20, /* program, libraries, stacks, the allocator's own: 12 MiB measured, twice that */
+    /* Program, libraries, stacks, the allocator's own: 12 MiB measured, twice that. */
+    BASE_BYTES = 24 << 20,
     DEFAULT_CAP_MIB = 2048,
     HOST_TILE_BYTES = 1 << 20,    /* stays in a core's L2 with its output */
     DEVICE_TILE_BYTES = 16 << 20, /* a launch and two copies cost nothing beside it */
@@ -67,8 +65,8 @@ static nib_status cut(nib_job *job, int64_t tile, size_t bytes[NIB_STAGE_BUFFERS
         }
         int quantizes = u->work == NIB_WORK_QUANTIZE;
         const nib_quant *quant = quantizes ? &d->quant : &d->tensor->quant;
-        int64_t wide = quant->grid.cols * nib_dtype_bits(quantizes ? d->tensor->type : d->type) /
-                       8; /* the float side */
+        int bytes_each = nib_dtype_bits(quantizes ? d->tensor->type : d->type) / 8;
+        int64_t wide = quant->grid.cols * bytes_each; /* the float side */
         int64_t multiple = nib_tile_multiple(quant),
                 rows = floor_to(wide ? tile / wide : u->rows, multiple);
         u->tile_rows = rows < multiple ? multiple : rows;
@@ -94,15 +92,13 @@ size_t nib_memory_base(void) { return BASE_BYTES; }
 
 size_t nib_memory_cap(const nib_run_options *options)
 {
-    size_t cap = options ? (size_t)options->max_memory_bytes : 0;
-    return cap ? cap : (size_t)DEFAULT_CAP_MIB << 20;
+    return options->max_memory_bytes ? options->max_memory_bytes : (size_t)DEFAULT_CAP_MIB << 20;
 }
 
 static int wanted_lanes(const nib_run_options *options, const nib_ctx *ctx)
 {
     if (!nib_host_memory(ctx)) return DEVICE_LANES;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = options->threads > 0 ? options->threads : cores > 0 ? (int)cores : 1;
+    int threads = options->threads > 0 ? options->threads : nib_cores();
     /* a lane that waits for the disk leaves its core idle */
     return options->io == NIB_IO_DIRECT ? threads + 2 : threads;
 }

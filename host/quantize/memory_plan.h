@@ -17,7 +17,7 @@ nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, co
                                 nib_memory_plan *plan_ret);
 
 /* What other runs over lanes plan with: the cap, what a process takes before any lane, and one lane's host buffers. */
-size_t nib_memory_cap(const nib_run_options *options); /* NULL: the default */
+size_t nib_memory_cap(const nib_run_options *options);
 size_t nib_memory_base(void);
 size_t nib_memory_lane(const size_t bytes[NIB_STAGE_BUFFERS]);
 /* E_MEMORY: the cap, options.`field`, does not hold the tables and one lane. */

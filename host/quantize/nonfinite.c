@@ -2,7 +2,7 @@
 #include "nonfinite.h"
 
 #include "../core/internal.h"
-#include "../formats/gguf_write.h"
+#include "../formats/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>

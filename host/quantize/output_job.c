@@ -2,13 +2,14 @@
 #include "output_job.h"
 
 #include "../core/internal.h"
+#include "../formats/checkpoint.h"
+#include "../formats/config_text.h"
 #include "../formats/format.h"
+#include "../formats/path.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* What a finished unit's record holds: enough for a resumed run's report. */
 typedef struct unit_record {
@@ -35,21 +36,13 @@ static uint64_t mix_number(uint64_t hash, int64_t number)
 static void make_identity(const nib_job *job, char *text, size_t size)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (int32_t s = 0; s < nib_file_shard_count(job->input); s++) {
-        const char *name = nib_file_shard_name(job->input, s);
-        char path[4096];
-        struct stat st = {0};
-        const char *opened = nib_file_path(job->input), *slash = strrchr(opened, '/');
-        if (nib_file_is_directory(job->input)) snprintf(path, sizeof path, "%s/%s", opened, name);
-        else
-            snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - opened) + 1 : 0, opened,
-                     name);
-        stat(path, &st);
-        hash = mix(hash, name, strlen(name) + 1);
-        hash = mix_number(hash, (int64_t)nib_file_shard_bytes(job->input, s));
-        hash = mix_number(hash, (int64_t)st.st_mtim.tv_sec);
-        hash = mix_number(hash, (int64_t)st.st_mtim.tv_nsec);
-        hash = mix_number(hash, (int64_t)st.st_ino);
+    for (int32_t s = 0; s < job->input->shard_count; s++) {
+        const nib_shard *shard = &job->input->shards[s];
+        hash = mix(hash, shard->name, strlen(shard->name) + 1);
+        hash = mix_number(hash, (int64_t)shard->input.bytes);
+        hash = mix_number(hash, (int64_t)shard->input.modified.tv_sec);
+        hash = mix_number(hash, (int64_t)shard->input.modified.tv_nsec);
+        hash = mix_number(hash, (int64_t)shard->input.inode);
     }
     for (int64_t i = 0; i < job->count; i++) {
         const nib_decision *d = &job->decisions[i];
@@ -73,41 +66,46 @@ static void make_identity(const nib_job *job, char *text, size_t size)
 
 /* ---- opening ---- */
 
-static int ends_with(const char *text, const char *end)
-{
-    size_t a = strlen(text), b = strlen(end);
-    return a >= b && !strcmp(text + a - b, end);
-}
-
 static nib_status new_config(const nib_job *job, char **text_ret)
 {
     return nib_format_compressed_tensors.config(nib_file_config(job->input), job->decisions,
                                                 job->count, text_ret);
 }
 
-/* __metadata__: the input's own, "format" as transformers asks for it, and, in a lone file, the quantization. */
+/* What config.json says of the quantization, as a string of JSON without white space between tokens;
+ * `value` stays empty where it says nothing. */
+static nib_status quote_quantization(const char *config, nib_text *value)
+{
+    const char *found;
+    size_t bytes, count = 0;
+    if (!*config) return NIB_OK;
+    NIB_TRY(nib_config_find(config, strlen(config), NIB_CONFIG_KEY, &found, &bytes));
+    char *compact = malloc(bytes + 1);
+    if (!compact) return NIB_FAIL(NIB_E_MEMORY, "no memory for metadata");
+    for (size_t i = 0, inside = 0; i < bytes; i++) {
+        if (found[i] == '"') inside = !inside;
+        if (inside || !strchr(" \n", found[i])) compact[count++] = found[i];
+        if (found[i] == '\\') compact[count++] = found[++i]; /* which may be a quote */
+    }
+    compact[count] = 0;
+    nib_text_quote(value, compact);
+    nib_text_add(value, "", 1);
+    free(compact);
+    return value->status;
+}
+
+/* __metadata__: the input's own and, in a lone file, the quantization. */
 static nib_status make_metadata(const nib_job *job, int directory, char **text_ret)
 {
-    const char *own = nib_file_metadata(job->input, 0);
-    json_t *metadata = *own ? json_loads(own, JSON_REJECT_DUPLICATES, NULL) : json_object();
     char *config = NULL;
-    nib_status status = metadata ? NIB_OK : NIB_FAIL(NIB_E_MEMORY, "no memory for metadata");
-    if (status == NIB_OK && !json_object_get(metadata, "format"))
-        json_object_set_new(metadata, "format", json_string("pt"));
-    json_object_del(metadata, "quantization_config");
-    if (status == NIB_OK && !directory) status = new_config(job, &config);
-    if (config && *config) {
-        json_t *root = json_loads(config, 0, NULL),
-               *part = json_object_get(root, "quantization_config");
-        char *packed = part ? json_dumps(part, JSON_COMPACT) : NULL;
-        if (packed) json_object_set_new(metadata, "quantization_config", json_string(packed));
-        free(packed);
-        json_decref(root);
-    }
+    nib_text value = {0};
+    nib_status status = directory ? NIB_OK : new_config(job, &config);
+    if (status == NIB_OK && config) status = quote_quantization(config, &value);
+    if (status == NIB_OK)
+        status =
+            nib_config_set(nib_file_metadata(job->input, 0), NIB_CONFIG_KEY, value.data, text_ret);
+    nib_text_free(&value);
     free(config);
-    if (status == NIB_OK && !(*text_ret = json_dumps(metadata, JSON_COMPACT | JSON_SORT_KEYS)))
-        status = NIB_FAIL(NIB_E_MEMORY, "no memory for metadata");
-    json_decref(metadata);
     return status;
 }
 
@@ -164,8 +162,8 @@ static nib_status check_ending(const nib_job *job, const char *output)
     int gguf = job->gguf != NULL, directory = job->makes_directory;
     const char *made[2][2] = {{"a safetensors file", "a directory of safetensors"},
                               {"a GGUF file", "a directory of GGUF files"}};
-    int wrong = (ends_with(output, ".gguf") && (!gguf || directory)) ||
-                (ends_with(output, ".safetensors") && (gguf || directory));
+    int wrong = (nib_ends_with(output, ".gguf") && (!gguf || directory)) ||
+                (nib_ends_with(output, ".safetensors") && (gguf || directory));
     if (!wrong) return NIB_OK;
     return NIB_FAIL(NIB_E_ARGUMENT,
                     "the output is %s, and \"%.200s\" has the ending of another kind",
@@ -197,9 +195,9 @@ static nib_status create_safetensors(nib_job *job, const nib_run_options *option
 {
     char *metadata = NULL;
     job->makes_directory =
-        nib_file_is_directory(job->input) || !ends_with(options->output, ".safetensors");
+        nib_file_is_directory(job->input) || !nib_ends_with(options->output, ".safetensors");
     NIB_TRY(make_metadata(job, job->makes_directory, &metadata));
-    nib_output_options output_options = {.metadata = metadata};
+    nib_output_options output_options = {.metadata = *metadata ? metadata : NULL};
     nib_status status = create(job, options, &output_options, output_ret);
     free(metadata);
     return status;

@@ -78,8 +78,7 @@ static nib_status check_copied(const nib_job *job, const nib_unit *u, const void
                                int64_t first, int64_t count)
 {
     const nib_tensor *t = job->decisions[u->decision].tensor;
-    int is_float = t->type == NIB_F32 || t->type == NIB_F16 || t->type == NIB_BF16;
-    if (!is_float || t->blocks || job->recipe.keep_nonfinite ||
+    if (!nib_is_float(t->type) || t->blocks || job->recipe.keep_nonfinite ||
         job->recipe.nonfinite != NIB_NONFINITE_ERROR)
         return NIB_OK;
     int64_t size = nib_dtype_bits(t->type) / 8;

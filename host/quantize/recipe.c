@@ -3,6 +3,7 @@
 
 #include "../core/internal.h"
 #include "../formats/format.h"
+#include "../formats/path.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,30 +13,31 @@
  * entry ends in '*', by its beginning. Names: llama, qwen, mixtral, deepseek, gemma, phi, bert, gpt2, t5, falcon, bloom. */
 static const struct {
     const char *part, *reason;
+    int last; /* 1: as the last part alone: bert's "output.dense" is a layer like others */
 } kept_parts[] = {
-    {"embed_tokens", "kept: embedding"},
-    {"embed_positions", "kept: embedding"},
-    {"embed_in", "kept: embedding"},
-    {"embeddings", "kept: embedding"},
-    {"embedding", "kept: embedding"},
-    {"word_embeddings*", "kept: embedding"},
-    {"position_embedding*", "kept: embedding"},
-    {"token_type_embeddings", "kept: embedding"},
-    {"tok_embeddings", "kept: embedding"},
-    {"token_embd", "kept: embedding"},
-    {"patch_embed*", "kept: embedding"},
-    {"wte", "kept: embedding"},
-    {"wpe", "kept: embedding"},
-    {"shared", "kept: embedding"},
-    {"relative_attention_bias", "kept: embedding"},
-    {"lm_head", "kept: output head"},
-    {"embed_out", "kept: output head"},
-    {"output", "kept: output head"},
-    {"router", "kept: router"},
-    {"gate", "kept: router"},
-    {"shared_expert_gate", "kept: router"},
-    {"classifier", "kept: output head"},
-    {"score", "kept: output head"},
+    {"embed_tokens", "kept: embedding", 0},
+    {"embed_positions", "kept: embedding", 0},
+    {"embed_in", "kept: embedding", 0},
+    {"embeddings", "kept: embedding", 0},
+    {"embedding", "kept: embedding", 0},
+    {"word_embeddings*", "kept: embedding", 0},
+    {"position_embedding*", "kept: embedding", 0},
+    {"token_type_embeddings", "kept: embedding", 0},
+    {"tok_embeddings", "kept: embedding", 0},
+    {"token_embd", "kept: embedding", 0},
+    {"patch_embed*", "kept: embedding", 0},
+    {"wte", "kept: embedding", 0},
+    {"wpe", "kept: embedding", 0},
+    {"shared", "kept: embedding", 1},
+    {"relative_attention_bias", "kept: embedding", 0},
+    {"lm_head", "kept: output head", 0},
+    {"embed_out", "kept: output head", 0},
+    {"output", "kept: output head", 1},
+    {"router", "kept: router", 0},
+    {"gate", "kept: router", 1},
+    {"shared_expert_gate", "kept: router", 0},
+    {"classifier", "kept: output head", 0},
+    {"score", "kept: output head", 0},
 };
 
 /* Layers that consumers fuse into one matrix, which must then have one scheme. */
@@ -56,31 +58,22 @@ static const char *kept_by_name(const char *name)
             const char *entry = kept_parts[i].part;
             size_t size = strlen(entry);
             int prefix = entry[size - 1] == '*';
-            /* bert's "output.dense" is a layer like others: only a last part is a head */
             int last = !part[length] || !strcmp(part + length, ".weight");
-            int head =
-                !strcmp(entry, "output") || !strcmp(entry, "gate") || !strcmp(entry, "shared");
             if (prefix ? !strncmp(part, entry, size - 1)
-                       : length == size && !strncmp(part, entry, size) && (last || !head))
+                       : length == size && !strncmp(part, entry, size) &&
+                             (last || !kept_parts[i].last))
                 return kept_parts[i].reason;
         }
     }
     return NULL;
 }
 
-static int ends_in_weight(const char *name)
-{
-    size_t length = strlen(name);
-    return length >= 7 && !strcmp(name + length - 7, ".weight");
-}
-
 /* Why a plain tensor is left alone without being asked for, or NULL. */
 static const char *kept_by_default(const nib_tensor *t)
 {
-    if (t->type != NIB_F32 && t->type != NIB_F16 && t->type != NIB_BF16)
-        return "kept: not F32, F16 or BF16";
+    if (!nib_is_float(t->type)) return "kept: not F32, F16 or BF16";
     if (t->rank < 2) return "kept: fewer than 2 dimensions";
-    if (!ends_in_weight(t->name)) return "kept: name does not end in .weight";
+    if (!nib_ends_with(t->name, ".weight")) return "kept: name does not end in .weight";
     return kept_by_name(t->name);
 }
 
@@ -155,10 +148,8 @@ static nib_status decide(nib_recipe *recipe, const nib_tensor *t, nib_decision *
         d->reason = "kept: already quantized";
         return NIB_OK;
     }
-    for (size_t i = 0; i < recipe->count; i++) {
-        nib_recipe_rule *rule = &recipe->rules[i];
-        if (regexec(&rule->regex, t->name, 0, NULL, 0)) continue; /* anchored, ".weight" optional */
-        rule->matched = 1;
+    const nib_recipe_rule *rule = nib_recipe_match(recipe, t->name);
+    if (rule) {
         d->reason = rule->reason;
         if (!rule->scheme) return NIB_OK;
         return fit(recipe, t, rule->scheme, rule->group >= 0 ? rule->group : recipe->group, 1, d);
@@ -200,6 +191,27 @@ static void check_sibling(void *user, int64_t sibling)
         check->conflict = sibling;
 }
 
+nib_recipe_rule *nib_recipe_match(nib_recipe *recipe, const char *name)
+{
+    for (size_t i = 0; i < recipe->count; i++) {
+        nib_recipe_rule *rule = &recipe->rules[i];
+        if (regexec(&rule->regex, name, 0, NULL, 0)) continue; /* anchored, ".weight" optional */
+        rule->matched = 1;
+        return rule;
+    }
+    return NULL;
+}
+
+nib_status nib_recipe_check_matched(const nib_recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->count; i++)
+        if (recipe->rules[i].must_match && !recipe->rules[i].matched)
+            return NIB_FAIL(NIB_E_ARGUMENT,
+                            "%s: no tensor has such a name; see `nibble inspect --tensors`",
+                            recipe->rules[i].reason);
+    return NIB_OK;
+}
+
 nib_status nib_recipe_decide(nib_recipe *recipe, const nib_file *input, nib_decision *decisions)
 {
     int64_t count = nib_file_count(input);
@@ -207,11 +219,7 @@ nib_status nib_recipe_decide(nib_recipe *recipe, const nib_file *input, nib_deci
         decisions[i] = (nib_decision){.tensor = nib_file_at(input, i)};
         NIB_TRY(decide(recipe, decisions[i].tensor, &decisions[i]));
     }
-    for (size_t i = 0; i < recipe->count; i++)
-        if (recipe->rules[i].must_match && !recipe->rules[i].matched)
-            return NIB_FAIL(NIB_E_ARGUMENT,
-                            "%s: no tensor has such a name; see `nibble inspect --tensors`",
-                            recipe->rules[i].reason);
+    NIB_TRY(nib_recipe_check_matched(recipe));
     for (int64_t i = 0; i < count; i++) {
         sibling_check check = {decisions, i, -1};
         nib_recipe_siblings(input, decisions, i, check_sibling, &check);

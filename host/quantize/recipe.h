@@ -35,6 +35,11 @@ typedef struct nib_recipe {
 nib_status nib_recipe_create(const nib_job_options *options, nib_recipe *recipe_ret);
 void nib_recipe_free(nib_recipe *recipe);
 
+/* The first rule that matches the name, marked as matched; NULL where none does. */
+nib_recipe_rule *nib_recipe_match(nib_recipe *recipe, const char *name);
+/* E_ARGUMENT where a pattern that must match a tensor has matched none. */
+nib_status nib_recipe_check_matched(const nib_recipe *recipe);
+
 /* Fills tensor, scheme, quant and reason of one decision per logical tensor. The reasons live as
  * long as the recipe. E_QUANTIZED, E_SHAPE, E_ARGUMENT, E_UNSUPPORTED. */
 nib_status nib_recipe_decide(nib_recipe *recipe, const nib_file *input, nib_decision *decisions);

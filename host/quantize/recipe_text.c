@@ -4,6 +4,7 @@
 #include "../core/internal.h"
 #include "../formats/gguf.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ static nib_status find_scheme(const char *name, const char *where, const nib_sch
 
 /* ---- rules ---- */
 
-/* Appends a rule; `keep_word` comes before the pattern in the reason. */
+/* Appends a rule; `reason_word` comes before the pattern in the reason. */
 static nib_status add_rule(nib_recipe *recipe, const char *pattern, size_t length,
                            const char *reason_word, nib_recipe_rule rule)
 {
@@ -140,8 +141,9 @@ static nib_status parse_target(const nib_recipe *recipe, const char *target, con
     name[length] = 0;
     if (colon) {
         char *end;
+        errno = 0;
         long long group = strtoll(colon + 1, &end, 10);
-        if (end == colon + 1 || *end || group < 0)
+        if (end == colon + 1 || *end || group < 0 || errno)
             return NIB_FAIL(NIB_E_ARGUMENT,
                             "%s: the group \"%s\" is no number; 0 is one per row, otherwise "
                             "elements along K",

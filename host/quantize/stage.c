@@ -5,16 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { PAGE = 4096 };
-
-double nib_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 nib_status nib_stage_open(nib_stage *stage, nib_ctx *ctx, const size_t bytes[NIB_STAGE_BUFFERS])
 {

@@ -20,16 +20,15 @@ typedef enum nib_stage_buffer {
     NIB_STAGE_BUFFERS
 } nib_stage_buffer;
 
-enum {
-    NIB_STAGE_SLACK = 8192
-}; /* bytes that each host buffer takes more: room for a direct read's edges */
+/* Bytes that each host buffer takes more: room for a direct read's edges. */
+enum { NIB_STAGE_SLACK = 8192 };
 
 typedef struct nib_stage {
     nib_ctx *ctx;
     nib_stream *stream;
     unsigned char *host[NIB_STAGE_BUFFERS]; /* aligned to 4096 */
-    unsigned char *data
-        [NIB_STAGE_BUFFERS]; /* where in them the bytes begin: a direct read may lie further in */
+    unsigned char *data[NIB_STAGE_BUFFERS]; /* where in them the bytes begin: of a direct read it
+                                               may be further in */
     nib_mem device[NIB_STAGE_BUFFERS]; /* the host memory itself where kernels use host memory */
     double read_seconds, kernel_seconds, write_seconds;
     uint64_t read_bytes, written_bytes;
@@ -67,7 +66,5 @@ nib_status nib_tile_need(const nib_quant *quant, int64_t rows, size_t bytes[NIB_
  * nib_tile_kernel_quant describes. */
 nib_status nib_stage_load_planes(nib_stage *stage, const nib_file *file, const nib_tensor *tensor,
                                  int64_t first, int64_t rows);
-
-double nib_seconds(void);
 
 #endif
