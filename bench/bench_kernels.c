@@ -155,7 +155,8 @@ static void rows_of(const arm *a, int64_t first, int64_t rows, nib_mem mem_ret[R
     }
 }
 
-/* Once through the working set. A device with memory of its own copies by converting to the same type. */
+/* Once through the working set. A device with memory of its own copies by converting to the same
+ * type. */
 static void pass(const arm *a)
 {
     size_t bytes = a->bytes / 2;
@@ -175,7 +176,8 @@ static void pass(const arm *a)
     }
 }
 
-/* Seconds of one pass, over --repeats of them: a device's launches wait in line, the host only for the last. */
+/* Seconds of one pass, over --repeats of them: a device's launches wait in line, the host only
+ * for the last. */
 static double run_arm(const arm *a)
 {
     double begin = now();

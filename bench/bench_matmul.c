@@ -1,12 +1,12 @@
-/* bench_matmul.c - how fast the cpu's products are, beside the machine's read bandwidth and other
- * libraries (peers.h).
+/* bench_matmul.c - how fast the cpu's products are, beside the machine's read bandwidth and
+ * other libraries (peers.h).
  *
- * For each shape and M, the arms run in turn within each round: reading memory, nibble's four kinds
- * of product, the peers. The weights are copies of one matrix, more than 512 MB of them where M is
- * small, so that each product reads its own from memory. A product of nibble's counts what its run does:
- * quantizing x where it is quantized. An arm is timed only if its y is that of f32, within what its
- * quantization may cost. --cpu-time counts processor time, all threads together: with one thread it says
- * how fast products are on a machine that others use too. */
+ * For each shape and M, the arms run in turn within each round: reading memory, nibble's four
+ * kinds of product, the peers. The weights are copies of one matrix, more than 512 MB of them
+ * where M is small, so that each product reads its own from memory. A product of nibble's counts
+ * what its run does: quantizing x where it is quantized. An arm is timed only if its y is that
+ * of f32, within what its quantization may cost. --cpu-time counts processor time, all threads
+ * together: with one thread it says how fast products are on a machine that others use too. */
 #include "../include/nibble_matmul.h"
 #include "copy.h"
 #include "peers.h"

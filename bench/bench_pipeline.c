@@ -1,11 +1,13 @@
-/* bench_pipeline.c - a whole quantize run beside a program that only reads the same input and writes as many bytes.
+/* bench_pipeline.c - a whole quantize run beside a program that only reads the same input and
+ * writes as many bytes.
  *
  *   bench_pipeline MODEL WORK_DIR [--rounds N] [--threads N] [--scheme S] [--direct]
  *
- * The plain program has the same number of threads, each of which reads 1 MiB and writes its share to one output file at the
- * place it will have, and ends with the same syncs (fdatasync of the file, fsync of the directory). Both alternate in one
- * process; times are of whole runs without verification. --direct: input cold (its pages are dropped before every run) and
- * read with O_DIRECT by both; otherwise the input is in the page cache. Prints a line of JSON. */
+ * The plain program has the same number of threads, each of which reads 1 MiB and writes its
+ * share to one output file at the place it will have, and ends with the same syncs (fdatasync of
+ * the file, fsync of the directory). Both alternate in one process; times are of whole runs
+ * without verification. --direct: input cold (its pages are dropped before every run) and read
+ * with O_DIRECT by both; otherwise the input is in the page cache. Prints a line of JSON. */
 #include "../include/nibble_quantize.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* copy.h - the machine's copy and read bandwidth: what a kernel's bytes per second are held against. */
+/* copy.h - the machine's copy and read bandwidth: what a kernel's bytes per second are held
+ * against. */
 #ifndef NIB_BENCH_COPY_H
 #define NIB_BENCH_COPY_H
 
@@ -9,8 +10,8 @@
  * start. */
 int copy_all(void *dst, const void *src, size_t bytes, int threads, int stream);
 
-/* Reads `bytes` bytes with `threads` threads, each a part as `streams` (1, 2, 4 or 8) streams at once,
- * fetched 1 KiB ahead. Returns 0 where a thread cannot start. */
+/* Reads `bytes` bytes with `threads` threads, each a part as `streams` (1, 2, 4 or 8) streams at
+ * once, fetched 1 KiB ahead. Returns 0 where a thread cannot start. */
 int read_all(const void *src, size_t bytes, int threads, int streams);
 
 #endif

@@ -1,4 +1,5 @@
-/* peers.c - see peers.h. OpenBLAS and ggml are loaded at run time; oneDNN is linked where CMake finds it. */
+/* peers.c - see peers.h. OpenBLAS and ggml are loaded at run time; oneDNN is linked where CMake
+ * finds it. */
 #include "peers.h"
 
 #include <dlfcn.h>

@@ -1,5 +1,6 @@
-/* peers.h - other libraries' products, each optional at run time: what nibble's are held against.
- * y [M, N] = x [M, K] * W [N, K]^T for `copies` equal matrices W, so that weights come from memory. */
+/* peers.h - other libraries' products, each optional at run time: what nibble's are held
+ * against. y [M, N] = x [M, K] * W [N, K]^T for `copies` equal matrices W, so that weights come
+ * from memory. */
 #ifndef NIB_BENCH_PEERS_H
 #define NIB_BENCH_PEERS_H
 
@@ -13,8 +14,9 @@ typedef struct problem {
     const float *x; /* [most_m, k] */
 } problem;
 
-/* A library's products of one kind. `open` returns NULL where the library is not there. `run` does
- * `runs` products with m rows of x, each with the next copy of W; `y` gets the last one's result. */
+/* A library's products of one kind. `open` returns NULL where the library is not there. `run`
+ * does `runs` products with m rows of x, each with the next copy of W; `y` gets the last one's
+ * result. */
 typedef struct peer {
     const char *name;
     int tolerance;      /* percent of |y| that quantizing may cost */

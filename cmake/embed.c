@@ -1,6 +1,6 @@
 /* embed.c - embed FILE SYMBOL OUT: writes FILE as a C array, NUL-terminated so that text is a C
- * string. Arrays, not string literals: those have a length limit. Aligned, because a fatbin's header
- * has words of 8 bytes. */
+ * string. Arrays, not string literals: those have a length limit. Aligned, because a fatbin's
+ * header has words of 8 bytes. */
 #include <stdio.h>
 
 int main(int argc, char **argv)

@@ -237,9 +237,9 @@ NIB_API int nib_backend_at(size_t index, nib_backend_info *info_ret);
 typedef struct nib_ctx nib_ctx;       /* an open device */
 typedef struct nib_stream nib_stream; /* an ordered queue of work on one context */
 
-/* The caller's own threads: calls task(arg, i) for every i of 0..count-1, once each, at once or one
- * after the other, on any threads, and returns when all calls have. Called from any thread that works
- * on the context, also while another call of it is under way. */
+/* The caller's own threads: calls task(arg, i) for every i of 0..count-1, once each, at once or
+ * one after the other, on any threads, and returns when all calls have. Called from any thread
+ * that works on the context, also while another call of it is under way. */
 typedef void nib_parallel_for(void *user, int32_t count, void (*task)(void *arg, int32_t i),
                               void *arg);
 
@@ -372,12 +372,12 @@ NIB_API nib_status nib_repack(nib_stream *stream, const nib_quant *quant, nib_pl
                               nib_mem src, nib_layout layout, nib_mem dst);
 
 /* Quantizes x [rows, cols] into blocks, to the bytes that ggml's own quantizer makes
- * (docs/numerics.md section 10). importance: f32[cols], finite and not negative, the weight of each
- * column's error in every row; or a zeroed nib_mem. Experts that have each their own are one call
- * each. Q8_0 takes none. The report counts blocks: `empty` those of zeros, `underflow` others whose
- * scale is stored as 0, `saturated` those with a scale or min beyond F16, which is stored as an
- * infinity, as the origin does. A block poisoned under NIB_NONFINITE_ERROR is zero but for its scale
- * (and min), NaN. */
+ * (docs/numerics.md section 10). importance: f32[cols], finite and not negative, the weight of
+ * each column's error in every row; or a zeroed nib_mem. Experts that have each their own are
+ * one call each. Q8_0 takes none. The report counts blocks: `empty` those of zeros, `underflow`
+ * others whose scale is stored as 0, `saturated` those with a scale or min beyond F16, which is
+ * stored as an infinity, as the origin does. A block poisoned under NIB_NONFINITE_ERROR is zero
+ * but for its scale (and min), NaN. */
 NIB_API nib_status nib_quantize_blocks(nib_stream *stream, nib_block block, int64_t rows,
                                        int64_t cols, nib_dtype type, nib_mem x, nib_mem importance,
                                        nib_nonfinite nonfinite, nib_mem blocks, nib_mem report);

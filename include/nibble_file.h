@@ -188,8 +188,8 @@ typedef struct nib_new_tensor {
     const nib_stored_type *blocks; /* GGUF: the type of its blocks; NULL: plain elements */
 } nib_new_tensor;
 
-/* What the files of an output are. GGUF keeps the order of the tensors; a directory's files are called
- * model-00001-of-00002.gguf. */
+/* What the files of an output are. GGUF keeps the order of the tensors; a directory's files are
+ * called model-00001-of-00002.gguf. */
 typedef enum nib_container { NIB_SAFETENSORS = 0, NIB_GGUF = 1 } nib_container;
 
 /* The keys of a GGUF file as they stand in it. */

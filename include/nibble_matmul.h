@@ -1,10 +1,11 @@
-/* nibble_matmul.h - y = x * dequant(W)^T + bias on the CPU, OpenCL and CUDA: the part of libnibble
- * that a serving runtime links. Words, sizes, errors and threads are as nibble.h says.
+/* nibble_matmul.h - y = x * dequant(W)^T + bias on the CPU, OpenCL and CUDA: the part of
+ * libnibble that a serving runtime links. Words, sizes, errors and threads are as nibble.h says.
  *
  * Shapes. W is [N, K], quantized; x is [M, K]; bias is [N]; y is [M, N]; all row-major. N and K
  * belong to the plan, M to the run.
  *
- * Use. Open a plan, pack the weights once, initialise the workspace once, run as often as you like:
+ * Use. Open a plan, pack the weights once, initialise the workspace once, run as often as you
+ * like:
  *
  *     nib_matmul_plan_open(ctx, &desc, &plan);
  *     weights   = nib_alloc(nib_matmul_weights_bytes(plan))
@@ -13,16 +14,16 @@
  *     nib_matmul_prepare(stream, plan, workspace);
  *     nib_matmul_run(stream, plan, &(nib_matmul_args){.size = sizeof args, .m = 1, .x = x, ...});
  *
- * A run launches and does nothing else: no allocation, no wait, no copy between host and device; it
- * can be captured in a CUDA graph. The same call gives the same bits every time.
+ * A run launches and does nothing else: no allocation, no wait, no copy between host and device;
+ * it can be captured in a CUDA graph. The same call gives the same bits every time.
  *
- * Arithmetic (docs/numerics.md section 9). Products are added in f32, or in int32 where both sides
- * are integers; int32 sums are exact and equal on every device. Unsupported combinations are errors
- * of nib_matmul_plan_open; there is no silent fallback, and nib_matmul_choice says which kernel runs
- * and why the others do not.
+ * Arithmetic (docs/numerics.md section 9). Products are added in f32, or in int32 where both
+ * sides are integers; int32 sums are exact and equal on every device. Unsupported combinations
+ * are errors of nib_matmul_plan_open; there is no silent fallback, and nib_matmul_choice says
+ * which kernel runs and why the others do not.
  *
- * Threads. A plan is immutable: any number of threads may run it at once, each with a workspace and
- * a stream of its own. A run takes less than 64 KiB of the calling thread's stack. */
+ * Threads. A plan is immutable: any number of threads may run it at once, each with a workspace
+ * and a stream of its own. A run takes less than 64 KiB of the calling thread's stack. */
 #ifndef NIBBLE_MATMUL_H
 #define NIBBLE_MATMUL_H
 
@@ -77,8 +78,9 @@ NIB_API nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
                                    const nib_mem planes[NIB_PLANES], nib_mem weights);
 
 /* Makes a workspace ready for runs on this stream, once; what it holds between runs is nibble's
- * business. A workspace serves one run at a time, but any plan of its context: all layers of a model
- * can share one that is as large as the largest plan asks, each plan having prepared it once. */
+ * business. A workspace serves one run at a time, but any plan of its context: all layers of a
+ * model can share one that is as large as the largest plan asks, each plan having prepared it
+ * once. */
 NIB_API nib_status nib_matmul_prepare(nib_stream *stream, const nib_matmul *plan,
                                       nib_mem workspace);
 
@@ -96,8 +98,8 @@ typedef struct nib_matmul_args {
     nib_mem workspace; /* prepared; may be zeroed where the plan needs 0 bytes */
 } nib_matmul_args;
 
-/* Multiplies. Elements between the rows of y are left as they are. x, weights and bias may be shared
- * between runs; y and workspace may not. */
+/* Multiplies. Elements between the rows of y are left as they are. x, weights and bias may be
+ * shared between runs; y and workspace may not. */
 NIB_API nib_status nib_matmul_run(nib_stream *stream, const nib_matmul *plan,
                                   const nib_matmul_args *args);
 
@@ -122,8 +124,8 @@ typedef struct nib_matmul_choice {
 NIB_API nib_status nib_matmul_kernel_at(const nib_matmul *plan, int64_t m,
                                         nib_matmul_choice *choice_ret);
 
-/* The kernels of the context's device that multiply, best first, and what each has to say to `desc`.
- * Returns 0 past the end, or where an argument is wrong (nib_last_error says how). */
+/* The kernels of the context's device that multiply, best first, and what each has to say to
+ * `desc`. Returns 0 past the end, or where an argument is wrong (nib_last_error says how). */
 NIB_API int nib_matmul_choice_at(nib_ctx *ctx, const nib_matmul_desc *desc, size_t index,
                                  nib_matmul_choice *choice_ret);
 

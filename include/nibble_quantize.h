@@ -169,8 +169,8 @@ typedef struct nib_compared {
 } nib_compared;
 
 /* Compares the logical tensors of two checkpoints by name, decoding both as needed, and calls
- * `each` in A's order, then for names only in B. Tensors that are not floating-point count with zero
- * error where their bytes are equal. */
+ * `each` in A's order, then for names only in B. Tensors that are not floating-point count with
+ * zero error where their bytes are equal. */
 NIB_API nib_status nib_compare(const nib_file *a, const nib_file *b, const nib_run_options *options,
                                void (*each)(void *user, const nib_compared *compared), void *user);
 

@@ -22,12 +22,15 @@ namespace ours
 // neither hides it.
 template <class A, class B> constexpr bool alike()
 {
-    if constexpr (std::is_void_v<A> || std::is_void_v<B> || std::is_class_v<A> || std::is_class_v<B>)
+    if constexpr (std::is_void_v<A> || std::is_void_v<B> || std::is_class_v<A> ||
+                  std::is_class_v<B>)
         return true;
     else if constexpr (std::is_pointer_v<A> && std::is_pointer_v<B>)
-        return alike<std::remove_cv_t<std::remove_pointer_t<A>>, std::remove_cv_t<std::remove_pointer_t<B>>>();
-    else return !std::is_pointer_v<A> && !std::is_pointer_v<B> && sizeof(A) == sizeof(B) &&
-                std::is_floating_point_v<A> == std::is_floating_point_v<B>;
+        return alike<std::remove_cv_t<std::remove_pointer_t<A>>,
+                     std::remove_cv_t<std::remove_pointer_t<B>>>();
+    else
+        return !std::is_pointer_v<A> && !std::is_pointer_v<B> && sizeof(A) == sizeof(B) &&
+               std::is_floating_point_v<A> == std::is_floating_point_v<B>;
 }
 
 template <class R, class... A, class S, class... B> constexpr bool alike(R (*)(A...), S (*)(B...))
@@ -36,8 +39,9 @@ template <class R, class... A, class S, class... B> constexpr bool alike(R (*)(A
     else return alike<R, S>() && (alike<A, B>() && ...);
 }
 
-#define FUNCTION(table, name, symbol)                                                                                  \
-    static_assert(alike(decltype(ours::table::name)(nullptr), decltype (&::symbol)(nullptr)), #symbol);
+#define FUNCTION(table, name, symbol)                                                              \
+    static_assert(alike(decltype(ours::table::name)(nullptr), decltype (&::symbol)(nullptr)),      \
+                  #symbol);
 #define X(name, symbol, arguments) FUNCTION(nib_cuda_driver, name, symbol)
 NIB_CUDA_FUNCTIONS(X)
 #undef X
@@ -73,11 +77,14 @@ NUMBER(COMPUTE_32I, CUBLAS_COMPUTE_32I)
 NUMBER(DESC_TRANSA, CUBLASLT_MATMUL_DESC_TRANSA)
 NUMBER(OP_T, CUBLAS_OP_T)
 NUMBER(PREF_MAX_WORKSPACE, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES)
-static_assert(sizeof(ours::CUdeviceptr) == sizeof(::CUdeviceptr) && sizeof(ours::CUdevice) == sizeof(::CUdevice), "");
+static_assert(sizeof(ours::CUdeviceptr) == sizeof(::CUdeviceptr) &&
+                  sizeof(ours::CUdevice) == sizeof(::CUdevice),
+              "");
 
 typedef ours::heuristic Ours;
 typedef cublasLtMatmulHeuristicResult_t Real;
 static_assert(sizeof(Ours) == sizeof(Real) && offsetof(Ours, algorithm) == offsetof(Real, algo) &&
                   offsetof(Ours, workspace_bytes) == offsetof(Real, workspaceSize) &&
-                  offsetof(Ours, state) == offsetof(Real, state) && offsetof(Ours, waves) == offsetof(Real, wavesCount),
+                  offsetof(Ours, state) == offsetof(Real, state) &&
+                  offsetof(Ours, waves) == offsetof(Real, wavesCount),
               "cublasLtMatmulHeuristicResult_t");

@@ -1,6 +1,7 @@
-/* cuda_instructions.cu - a kernel for each instruction or family that the emulator imitates. What each
- * must write stands in test_cuda_instructions.c, from the PTX ISA. The same file runs on the emulator
- * and, by bench/on_gpu.sh, on a GPU, so that kernels and emulator cannot share one misreading.
+/* cuda_instructions.cu - a kernel for each instruction or family that the emulator imitates.
+ * What each must write stands in test_cuda_instructions.c, from the PTX ISA. The same file runs
+ * on the emulator and, by bench/on_gpu.sh, on a GPU, so that kernels and emulator cannot share
+ * one misreading.
  *
  * s.x is the input, s.y the output; each thread writes its own places. */
 #include "../kernels/cuda/device.cuh"

@@ -105,7 +105,8 @@ static void integers(void)
     CHECK(products_that_fit(-32768, -32768, 32) == 1, "32768 * 32768");
 }
 
-/* Whether nibble would multiply int8 activations with `bits`-bit weights of K columns, one group. */
+/* Whether nibble would multiply int8 activations with `bits`-bit weights of K columns, one
+ * group. */
 static int accepted(nib_acts acts, int x_zeros, int bits, int64_t k)
 {
     nib_matmul_desc d = {.size = sizeof d, .max_m = 1, .acts = acts, .x_zeros = x_zeros};

@@ -1,5 +1,5 @@
-/* test_bench.c - what `nibble bench` reads and draws: shapes, lists of M, columns, pictures of results
- * that are known. What it measures is tested as people type it (test_cli_bench.sh).
+/* test_bench.c - what `nibble bench` reads and draws: shapes, lists of M, columns, pictures of
+ * results that are known. What it measures is tested as people type it (test_cli_bench.sh).
  *
  * test_bench [SVG]: also leaves the picture there. */
 #include "../host/bench/bench.h"

@@ -1,6 +1,7 @@
 /* test_bench_cuda.c - `nibble bench` on CUDA, with stand-ins for the driver, cuBLASLt and NVML
- * (tests/cuda_on_host): what is timed is one launch of a graph, for nibble's arms and for cuBLASLt's;
- * what cannot be captured is launched run by run, and said; a wrong product is not timed.
+ * (tests/cuda_on_host): what is timed is one launch of a graph, for nibble's arms and for
+ * cuBLASLt's; what cannot be captured is launched run by run, and said; a wrong product is not
+ * timed.
  *
  * test_bench_cuda NIBBLE, with LD_LIBRARY_PATH naming the stand-ins. */
 #include "../host/bench/bench.h"
@@ -208,8 +209,8 @@ static void test_refusals(void)
 
 /* ---- as people type it ---- */
 
-/* Whether what `nibble ARGUMENTS` prints holds each of the words, which end with NULL. What vendors'
- * libraries and the loader keep is more than the leak sanitizer can look into. */
+/* Whether what `nibble ARGUMENTS` prints holds each of the words, which end with NULL. What
+ * vendors' libraries and the loader keep is more than the leak sanitizer can look into. */
 static void prints(const char *nibble, const char *arguments, ...)
 {
     static char out[1 << 16];

@@ -1,6 +1,6 @@
-/* test_blocks.c - ggml's blocks against bytes that ggml made (tests/golden/ggml_blocks): every input
- * x type x importance is quantized to those bytes, and blocks decode to those values, directly and
- * by way of the unpacked planes.
+/* test_blocks.c - ggml's blocks against bytes that ggml made (tests/golden/ggml_blocks): every
+ * input x type x importance is quantized to those bytes, and blocks decode to those values,
+ * directly and by way of the unpacked planes.
  *
  * test_blocks DEVICE */
 #include "../include/nibble.h"

@@ -1,6 +1,7 @@
-/* test_cuda.c - the CUDA backend where things go wrong, and what it asks of the driver: no driver, no image, too little
- * memory, a fault, two devices, the caller's context, threads. Runs over the stand-in driver of tests/cuda_on_host; each
- * case is a process of its own, because the driver is loaded once per process.
+/* test_cuda.c - the CUDA backend where things go wrong, and what it asks of the driver: no
+ * driver, no image, too little memory, a fault, two devices, the caller's context, threads. Runs
+ * over the stand-in driver of tests/cuda_on_host; each case is a process of its own, because the
+ * driver is loaded once per process.
  *
  * test_cuda LIBCUDA_HOST MAKE_CHECKPOINT */
 #include "../include/nibble_quantize.h"
@@ -15,7 +16,8 @@ enum { ROWS = 37, COLS = 512, PATH = 512 };
 static const char *library, *maker;
 static char scratch[PATH] = "/tmp/nibble-cuda-XXXXXX";
 
-/* Runs a case in a child process, with one more environment variable; its exit status. 77 is a skip. */
+/* Runs a case in a child process, with one more environment variable; its exit status. 77 is a
+ * skip. */
 static int alone(const char *name, void (*run)(void), const char *variable, const char *value)
 {
     fflush(NULL);
@@ -283,7 +285,8 @@ static void *from_thread(void *user)
     return NULL;
 }
 
-/* The caller's context serves where it is of the device; it stays current, and threads without it work. */
+/* The caller's context serves where it is of the device; it stays current, and threads without
+ * it work. */
 static void callers_context(void)
 {
     static work w;

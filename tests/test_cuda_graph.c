@@ -1,7 +1,7 @@
-/* test_cuda_graph.c - a matmul in a CUDA graph: a run is captured, and the graph, launched again and
- * again with other activations in place, gives the bits of direct runs. A driver refuses waits and
- * allocations while a stream is captured. The stand-in driver (NIBBLE_CUDA_DRIVER, tests/cuda_on_host)
- * also counts calls: a run launches and does nothing else. */
+/* test_cuda_graph.c - a matmul in a CUDA graph: a run is captured, and the graph, launched again
+ * and again with other activations in place, gives the bits of direct runs. A driver refuses
+ * waits and allocations while a stream is captured. The stand-in driver (NIBBLE_CUDA_DRIVER,
+ * tests/cuda_on_host) also counts calls: a run launches and does nothing else. */
 #include "../include/nibble_matmul.h"
 #include "check.h"
 
@@ -168,7 +168,8 @@ static void check_graph(nib_ctx *ctx, void *native, nib_acts acts, int64_t m, in
     nib_stream_close(w.stream);
 }
 
-/* Plans in turn on one workspace: where one keeps prepared x, another has counters and shares of K. */
+/* Plans in turn on one workspace: where one keeps prepared x, another has counters and shares of
+ * K. */
 static void share_workspace(nib_ctx *ctx)
 {
     enum { LAYERS = 3 };

@@ -1,6 +1,6 @@
-/* test_cuda_instructions.c - what each kernel of cuda_instructions.cu must write, from the PTX ISA and
- * IEEE 754, in plain C. Over the stand-in driver it holds the emulator to that; on a GPU it holds
- * this file to the GPU.
+/* test_cuda_instructions.c - what each kernel of cuda_instructions.cu must write, from the PTX
+ * ISA and IEEE 754, in plain C. Over the stand-in driver it holds the emulator to that; on a GPU
+ * it holds this file to the GPU.
  *
  * test_cuda_instructions [FATBIN]   FATBIN: cuda_instructions.cu by nvcc, for a GPU */
 #include "../host/cuda/driver.h"
@@ -168,7 +168,8 @@ static void fill_numbers(void *in, size_t bytes)
         w[i] = finite_bits(NIB_T_F16) << 13 | (word() & 0x1fff); /* small */
 }
 
-/* The f16 nearest to a * b + c, by exact integers in units of 2^-48: product 2^-48 * 22 bits, c 2^-24. */
+/* The f16 nearest to a * b + c, by exact integers in units of 2^-48: product 2^-48 * 22 bits, c
+ * 2^-24. */
 static uint32_t fused(uint32_t ha, uint32_t hb, uint32_t hc)
 {
     double a = (double)nib_ref_value(NIB_T_F16, ha), b = (double)nib_ref_value(NIB_T_F16, hb),
@@ -379,9 +380,9 @@ typedef struct wgmma_input {
     uint32_t d[128][32];
 } wgmma_input;
 
-/* Swizzles as descriptors count them: none, 128, 64, 32 bytes. Where byte `byte` of a row lies: without one, 8 rows of 16
- * bytes, then the next 16 bytes of K; with one, rows of its width, whose 16-byte pieces are exclusive-or'ed with the
- * number of the 128-byte line. */
+/* Swizzles as descriptors count them: none, 128, 64, 32 bytes. Where byte `byte` of a row lies:
+ * without one, 8 rows of 16 bytes, then the next 16 bytes of K; with one, rows of its width,
+ * whose 16-byte pieces are exclusive-or'ed with the number of the 128-byte line. */
 static int tile_place(int swizzle, int row, int byte)
 {
     static const int widths[] = {0, 128, 64, 32};

@@ -1,5 +1,6 @@
-/* test_divide_simd_avx2.c - the quotients and codes of kernels/cpu/divide_simd.h against division: of
- * short values all mantissas, of others a sample. Powers of two change no mantissa, nor do signs. */
+/* test_divide_simd_avx2.c - the quotients and codes of kernels/cpu/divide_simd.h against
+ * division: of short values all mantissas, of others a sample. Powers of two change no mantissa,
+ * nor do signs. */
 #include "../kernels/cpu/vec_avx2.h"
 
 #include "../kernels/cpu/divide_simd.h"

@@ -1,6 +1,6 @@
-/* test_gguf_quantize.c - whole GGUF files against what llama_model_quantize of llama.cpp v0.5.0 wrote
- * (tests/golden/gguf): the same SHA-256 for every file that it made, a clear error where it refused
- * or did harm.
+/* test_gguf_quantize.c - whole GGUF files against what llama_model_quantize of llama.cpp v0.5.0
+ * wrote (tests/golden/gguf): the same SHA-256 for every file that it made, a clear error where
+ * it refused or did harm.
  *
  *     test_gguf_quantize DEVICE [N]     every N-th entry of the manifest; 1 is all */
 #include "check.h"
@@ -168,8 +168,8 @@ static void check_files(const json_t *entry, const char *output)
     }
 }
 
-/* The decisions in the order of the output against the manifest's types: a wrong mixture can be told
- * from wrong bytes. */
+/* The decisions in the order of the output against the manifest's types: a wrong mixture can be
+ * told from wrong bytes. */
 static void check_types(const json_t *entry, const char *output)
 {
     const json_t *types = json_object_get(entry, "tensor_types"), *type;

@@ -1,5 +1,6 @@
-/* test_gguf_run.c - what a run into GGUF promises beside its bytes (test_gguf_quantize.c): importance
- * matrices good and bad, runs that are stopped, tiles and lanes of any size, headers as written. */
+/* test_gguf_run.c - what a run into GGUF promises beside its bytes (test_gguf_quantize.c):
+ * importance matrices good and bad, runs that are stopped, tiles and lanes of any size, headers
+ * as written. */
 #include "check.h"
 
 #include "../host/formats/imatrix.h"

@@ -17,7 +17,8 @@ typedef struct code_row {
 /* clang-format off */
 static const code_row code_rows[] = {
     {2, 5, 4, {0, 1, 2, 3, 1}, {0xe4, 0x01, 0, 0}},
-    /* 0..7 are the octal digits of 0xfac688; element 10 takes bits 30, 31 of word 0 and bit 0 of word 1 */
+    /* 0..7 are the octal digits of 0xfac688; element 10 takes bits 30, 31 of word 0 and bit 0 of
+     * word 1 */
     {3, 11, 8, {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 7}, {0x88, 0xc6, 0xfa, 0xc8, 0x01, 0, 0, 0}},
     {4, 9, 8, {0, 1, 2, 3, 4, 5, 6, 15, 7}, {0x10, 0x32, 0x54, 0xf6, 0x07, 0, 0, 0}},
     /* element 6 takes bits 30..34: two in word 0, three in word 1 */

@@ -295,8 +295,8 @@ static void compare(const matmul_case *c)
     const nib_quant *q = &d->weights;
     double worst = 0.0;
     int64_t bad = -1;
-    /* The terms of an exact case are multiples of 1/4, so that f32 holds their sums up to 2^22. Int32
-     * holds any sum of one group without mins. */
+    /* The terms of an exact case are multiples of 1/4, so that f32 holds their sums up to 2^22.
+     * Int32 holds any sum of one group without mins. */
     int one_sum = c->kernel->matmul.x_form == NIB_T_I8 && q->grid.group >= c->k &&
                   nib_rule_offset(q->rule) != NIB_OFFSET_MIN;
     for (int64_t m = 0; m < c->m; m++)

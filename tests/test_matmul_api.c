@@ -1,6 +1,6 @@
-/* test_matmul_api.c - include/nibble_matmul.h as a program meets it: every kind of bad argument is an
- * error that names it, before anything is written; sizes are right far beyond memory; a run allocates
- * nothing; threads share a plan. */
+/* test_matmul_api.c - include/nibble_matmul.h as a program meets it: every kind of bad argument
+ * is an error that names it, before anything is written; sizes are right far beyond memory; a
+ * run allocates nothing; threads share a plan. */
 #include "../include/nibble_matmul.h"
 #include "check.h"
 

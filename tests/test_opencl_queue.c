@@ -1,6 +1,6 @@
-/* test_opencl_queue.c - OpenCL as part of a host's own: its cl_context, its queue, its events; and
- * what a run of a matmul does besides launching: nothing. The test calls OpenCL through the functions
- * that nibble loaded, and puts counters in their place. */
+/* test_opencl_queue.c - OpenCL as part of a host's own: its cl_context, its queue, its events;
+ * and what a run of a matmul does besides launching: nothing. The test calls OpenCL through the
+ * functions that nibble loaded, and puts counters in their place. */
 #include "../host/opencl/opencl.h"
 #include "../include/nibble_matmul.h"
 #include "check.h"

@@ -1,5 +1,6 @@
-/* test_pipeline.c - whole jobs: the output's tensors are those of direct calls, the bytes are the same for every device, lane
- * count and memory cap, and interruptions, NaN, changed and already quantized inputs are what the header says.
+/* test_pipeline.c - whole jobs: the output's tensors are those of direct calls, the bytes are
+ * the same for every device, lane count and memory cap, and interruptions, NaN, changed and
+ * already quantized inputs are what the header says.
  *
  * test_pipeline MAKE_CHECKPOINT: the program that makes the input. */
 #include "../host/formats/journal.h"
@@ -38,7 +39,8 @@ static void make(const char *name, const char *options)
     if (system(command)) fprintf(stderr, "failed: %s\n", command);
 }
 
-/* XOR-free digest of every file in a directory but none of its names' order: FNV over sorted names and contents. */
+/* XOR-free digest of every file in a directory but none of its names' order: FNV over sorted
+ * names and contents. */
 static uint64_t digest(const char *directory)
 {
     struct dirent **entries = NULL;
@@ -321,8 +323,9 @@ static void nonfinite(void)
     }
 }
 
-/* Stops a run when some tensors are done; the second run takes them up and makes the same bytes. The
- * journal's last `lost` records were not yet there: of a quantized tensor, only some planes are. */
+/* Stops a run when some tensors are done; the second run takes them up and makes the same bytes.
+ * The journal's last `lost` records were not yet there: of a quantized tensor, only some planes
+ * are. */
 static void stop_after(void *user, const nib_progress *progress)
 {
     if (progress->bytes_done * 2 > progress->bytes_total) *(volatile int *)user = 1;

@@ -1,5 +1,6 @@
-/* test_pool.c - the cpu's pool by itself (host/cpu/cpu_pool.h): every item once, whatever the sizes, with
- * workers that still look for a launch and workers that sleep, and callers who find the pool taken. */
+/* test_pool.c - the cpu's pool by itself (host/cpu/cpu_pool.h): every item once, whatever the
+ * sizes, with workers that still look for a launch and workers that sleep, and callers who find
+ * the pool taken. */
 #include "../host/cpu/cpu_pool.h"
 #include "check.h"
 

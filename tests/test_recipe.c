@@ -1,5 +1,5 @@
-/* test_recipe.c - which tensor of real models gets what, and what patterns, recipes and misfits do. Checkpoints are headers
- * over sparse files: nothing is read but names and shapes. */
+/* test_recipe.c - which tensor of real models gets what, and what patterns, recipes and misfits
+ * do. Checkpoints are headers over sparse files: nothing is read but names and shapes. */
 #include "../include/nibble_quantize.h"
 #include "check.h"
 

@@ -1,7 +1,7 @@
 /* test_search.c - the nearest of iq4's 16 values, against ggml's way to find it.
  *
- * test_search [STRIDE]: every STRIDEth f32, 1021 unless told; and every one about a tie. 1 tries all,
- * in minutes. */
+ * test_search [STRIDE]: every STRIDEth f32, 1021 unless told; and every one about a tie. 1 tries
+ * all, in minutes. */
 #include "../kernels/common/block_bytes.h"
 #include "../kernels/common/lane.h"
 #include "check.h"

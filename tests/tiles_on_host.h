@@ -1,9 +1,11 @@
-/* tiles_on_host.h - Intel AMX's tiles in plain C, for machines without: in the place of the instructions
- * of kernels/cpu/tiles.h (NIB_TILES). What the processor would raise a fault for ends the program with
- * its name, and so does what it would let pass but a kernel must not do: to configure tiles where an
- * earlier call left them configured, and to count on what they hold then.
+/* tiles_on_host.h - Intel AMX's tiles in plain C, for machines without: in the place of the
+ * instructions of kernels/cpu/tiles.h (NIB_TILES). What the processor would raise a fault for
+ * ends the program with its name, and so does what it would let pass but a kernel must not do:
+ * to configure tiles where an earlier call left them configured, and to count on what they hold
+ * then.
  *
- * Operations and faults: Intel SDM volume 2, LDTILECFG, TILELOADD, TDPBSSD, TDPBF16PS; volume 1, 18. */
+ * Operations and faults: Intel SDM volume 2, LDTILECFG, TILELOADD, TDPBSSD, TDPBF16PS; volume 1,
+ * 18. */
 #ifndef NIB_TEST_TILES_ON_HOST_H
 #define NIB_TEST_TILES_ON_HOST_H
 
@@ -140,8 +142,8 @@ static __attribute__((noinline)) void tile_dot_rows(int sum, int x, int w)
     }
 }
 
-/* To nearest even, subnormal numbers taken and given as 0, whatever the thread's mode. The rows behind
- * bytes are zeros, which this leaves. */
+/* To nearest even, subnormal numbers taken and given as 0, whatever the thread's mode. The rows
+ * behind bytes are zeros, which this leaves. */
 static void tile_dot_bf16(int sum, int x, int w)
 {
     unsigned mode = _mm_getcsr();

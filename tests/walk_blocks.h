@@ -1,5 +1,6 @@
-/* walk_blocks.h - the part of test_kernels.c that walks ggml's blocks: every type x shape, with and
- * without an importance, quantized, decoded and unpacked, against `ref`; then blocks of any bytes. */
+/* walk_blocks.h - the part of test_kernels.c that walks ggml's blocks: every type x shape, with
+ * and without an importance, quantized, decoded and unpacked, against `ref`; then blocks of any
+ * bytes. */
 #ifndef NIB_WALK_BLOCKS_H
 #define NIB_WALK_BLOCKS_H
 

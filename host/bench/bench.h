@@ -1,11 +1,11 @@
-/* bench.h - the engine of `nibble bench`: what to measure, and what was measured. Like the command it
- * belongs to, it stands on include/ and nothing else. It prints nothing.
+/* bench.h - the engine of `nibble bench`: what to measure, and what was measured. Like the
+ * command it belongs to, it stands on include/ and nothing else. It prints nothing.
  *
- * Method. Every arm (a device and a scheme, or a vendor's plain product) is checked in the same run
- * before it is timed. Arms take turns in every round. Cold: each run takes the next of several copies
- * of its weights, together larger than the last-level cache. A sample is some runs in a row and one
- * wait; on CUDA, one graph of as many runs, between two events. Its median and its 10th and 90th
- * percentile are kept. Roofs are measured in the same run. */
+ * Method. Every arm (a device and a scheme, or a vendor's plain product) is checked in the same
+ * run before it is timed. Arms take turns in every round. Cold: each run takes the next of
+ * several copies of its weights, together larger than the last-level cache. A sample is some
+ * runs in a row and one wait; on CUDA, one graph of as many runs, between two events. Its median
+ * and its 10th and 90th percentile are kept. Roofs are measured in the same run. */
 #ifndef NIB_BENCH_H
 #define NIB_BENCH_H
 
@@ -61,9 +61,9 @@ typedef struct bench_spec {
     void (*progress)(const char *words); /* may be NULL */
 } bench_spec;
 
-/* Each returns 0, or an exit code with what is wrong in `why`. A shape is "NxK"; a model is a row of the
- * built-in list; a directory holds a config.json; the layers are those that one of `tp` devices has.
- * `list` of M: "1,4,16-64*2,100-102" (a range steps by *F or +D; +1 without). */
+/* Each returns 0, or an exit code with what is wrong in `why`. A shape is "NxK"; a model is a
+ * row of the built-in list; a directory holds a config.json; the layers are those that one of
+ * `tp` devices has. `list` of M: "1,4,16-64*2,100-102" (a range steps by *F or +D; +1 without). */
 int bench_add_shape(const char *text, bench_shapes *shapes, char why[BENCH_WORDS]);
 int bench_add_model(const char *name, int64_t tp, bench_shapes *shapes, char why[BENCH_WORDS]);
 int bench_add_directory(const char *path, int64_t tp, bench_shapes *shapes, char why[BENCH_WORDS]);
@@ -109,7 +109,8 @@ typedef struct bench_clock {
 typedef struct bench_device {
     nib_device_info info;
     double read, copy, peak[BENCH_PEAKS]; /* bytes and operations a second; 0 = not measured */
-    /* clocks, power, throttling; "" where nothing tells. `during`: lowest and highest of CUDA graphs */
+    /* clocks, power, throttling; "" where nothing tells. `during`: lowest and highest of CUDA
+     * graphs */
     char before[160], during[160], after[160];
     bench_clock clock;
 } bench_device;
@@ -143,8 +144,8 @@ const char *bench_revision(void);
 
 /* ---- a picture of it ---- */
 
-/* Throughput against M with its bounds and crossovers, and a roofline, for every device and shape of a
- * matmul, as SVG. */
+/* Throughput against M with its bounds and crossovers, and a roofline, for every device and
+ * shape of a matmul, as SVG. */
 void bench_plot(const bench_result *result, const char *title, FILE *to);
 
 #endif

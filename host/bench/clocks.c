@@ -1,5 +1,6 @@
-/* clocks.c - what the machine says about itself before, during and after: a GPU's clocks, power and throttling
- * by NVML, loaded at run time; the CPU's load. A figure without them cannot be judged. */
+/* clocks.c - what the machine says about itself before, during and after: a GPU's clocks, power
+ * and throttling by NVML, loaded at run time; the CPU's load. A figure without them cannot be
+ * judged. */
 #include "cuda.h"
 #include "engine.h"
 

@@ -1,5 +1,5 @@
-/* codec.c - quantize and dequantize: whole matrices between a plain type and planes or blocks, against the
- * machine's copy bandwidth. Sampled rows must be those of `ref`, byte for byte. */
+/* codec.c - quantize and dequantize: whole matrices between a plain type and planes or blocks,
+ * against the machine's copy bandwidth. Sampled rows must be those of `ref`, byte for byte. */
 #include "engine.h"
 
 #include <stdlib.h>

@@ -1,10 +1,10 @@
-/* cublas.c - cuBLASLt beside nibble on CUDA: products of f16, of bf16, and of int8 to bare int32 sums;
- * and, where it is asked for, of quantized weights that nibble's kernel decodes into a scratch matrix
- * first, in every run. The library's heuristics offer some algorithms for each M; all are timed and
- * the fastest stays. No GPU has run it yet.
+/* cublas.c - cuBLASLt beside nibble on CUDA: products of f16, of bf16, and of int8 to bare int32
+ * sums; and, where it is asked for, of quantized weights that nibble's kernel decodes into a
+ * scratch matrix first, in every run. The library's heuristics offer some algorithms for each M;
+ * all are timed and the fastest stays. No GPU has run it yet.
  *
- * cuBLAS is column-major: y [M, N] in rows is y^T [N, M] in columns = (W in columns [K, N])^T times
- * (x in columns [K, M]). */
+ * cuBLAS is column-major: y [M, N] in rows is y^T [N, M] in columns = (W in columns [K, N])^T
+ * times (x in columns [K, M]). */
 #include "cublas_lt.h"
 #include "cuda.h"
 #include "engine.h"
@@ -94,7 +94,8 @@ static int run(bench_arm *arm, int64_t turn)
 
 /* ---- making ready ---- */
 
-/* The fastest of what is offered, over the rotating copies. One that does not launch is passed over. */
+/* The fastest of what is offered, over the rotating copies. One that does not launch is passed
+ * over. */
 static int choose(bench_arm *arm, const heuristic *offers, int count)
 {
     cublas_arm *a = arm->self;

@@ -1,5 +1,5 @@
-/* cublas_lt.h - cuBLASLt by dlopen: the functions, types and numbers that the bench uses, written from
- * cublasLt.h of CUDA 13, with which tests/cuda_declarations.cpp compares them. */
+/* cublas_lt.h - cuBLASLt by dlopen: the functions, types and numbers that the bench uses,
+ * written from cublasLt.h of CUDA 13, with which tests/cuda_declarations.cpp compares them. */
 #ifndef NIB_BENCH_CUBLAS_LT_H
 #define NIB_BENCH_CUBLAS_LT_H
 

@@ -1,7 +1,7 @@
-/* cuda.h - the functions of the CUDA driver that the bench calls itself, by dlopen, one row each: the
- * streams that it lends to nibble and to cuBLASLt, their graphs, events, and kernels that measure a
- * roof. A status of 0 is success; handles are pointers. Written from cuda.h of CUDA 13, with which
- * tests/cuda_declarations.cpp compares them. */
+/* cuda.h - the functions of the CUDA driver that the bench calls itself, by dlopen, one row
+ * each: the streams that it lends to nibble and to cuBLASLt, their graphs, events, and kernels
+ * that measure a roof. A status of 0 is success; handles are pointers. Written from cuda.h of
+ * CUDA 13, with which tests/cuda_declarations.cpp compares them. */
 #ifndef NIB_BENCH_CUDA_H
 #define NIB_BENCH_CUDA_H
 

@@ -206,8 +206,8 @@ static int run_all(bench *b, nib_ctx **devices)
                       r->skip_count ? r->skips[0].why : "no device");
 }
 
-/* Other libraries' idle threads look for work as long as nibble's do and then sleep: by default they
- * hold the cores for milliseconds, and halved the speed of the arm after them. */
+/* Other libraries' idle threads look for work as long as nibble's do and then sleep: by default
+ * they hold the cores for milliseconds, and halved the speed of the arm after them. */
 static void calm_vendors(void)
 {
     setenv("OPENBLAS_THREAD_TIMEOUT", "16", 0); /* 2^16 cycles */

@@ -45,8 +45,8 @@ typedef struct bench_queue {
 
 int bench_queue_open(bench *b, nib_ctx *ctx, bench_queue *queue);
 void bench_queue_close(bench_queue *queue); /* waits; a zeroed one is fine */
-/* Makes the queue's graph of `repeats` runs, from copy 0 on, and launches it once. Without a graph on
- * other devices and, after a note, where a run cannot be captured. */
+/* Makes the queue's graph of `repeats` runs, from copy 0 on, and launches it once. Without a
+ * graph on other devices and, after a note, where a run cannot be captured. */
 int bench_capture(bench_arm *arm, int64_t repeats);
 /* Makes the queue's context current, and what was current again. 0: done. */
 int bench_queue_enter(const bench_queue *queue);

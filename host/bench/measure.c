@@ -1,4 +1,5 @@
-/* measure.c - arms in turns: each is checked, tried once for its pace, then sampled round by round. */
+/* measure.c - arms in turns: each is checked, tried once for its pace, then sampled round by
+ * round. */
 #include "engine.h"
 
 #include <stdlib.h>
@@ -57,8 +58,8 @@ int bench_pace(bench_arm *arm, double *seconds_ret)
     return time_runs(arm, arm->queue.instance ? arm->copies : 1, seconds_ret);
 }
 
-/* A graph holds whole rotations: it is launched again and again, and a part of the copies might stay
- * in the cache. */
+/* A graph holds whole rotations: it is launched again and again, and a part of the copies might
+ * stay in the cache. */
 static int set_repeats(bench_arm *arm, double seconds)
 {
     arm->repeats = between(least_sample / seconds + 1.0, 1, MOST_REPEATS);

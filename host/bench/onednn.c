@@ -1,6 +1,6 @@
-/* onednn.c - oneDNN's matmul, loaded at run time: bf16, f16 and int8, weights reordered into the layout
- * that it picks for each M. Versions 2 and 3 of its C interface, which differ in how a memory is
- * described: a struct of the caller's, or a handle. */
+/* onednn.c - oneDNN's matmul, loaded at run time: bf16, f16 and int8, weights reordered into the
+ * layout that it picks for each M. Versions 2 and 3 of its C interface, which differ in how a
+ * memory is described: a struct of the caller's, or a handle. */
 #include "engine.h"
 
 #include <dlfcn.h>

@@ -25,8 +25,8 @@ static float near_normal(uint64_t *state, float deviation)
     return (sum - 131070.0f) * (deviation / 37837.0f);
 }
 
-/* Rows cut from one long run of noise, each from another place: real numbers at the speed of a copy.
- * (Zeros would draw less power, and clock higher.) */
+/* Rows cut from one long run of noise, each from another place: real numbers at the speed of a
+ * copy. (Zeros would draw less power, and clock higher.) */
 static void fill(float *to, int64_t rows, int64_t cols, const float *noise, int64_t noise_count)
 {
     for (int64_t r = 0; r < rows; r++)

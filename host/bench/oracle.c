@@ -1,5 +1,5 @@
-/* oracle.c - the check: some elements of y, one from each corner among them, against sums in double,
- * within the bound of the kernel's error class (docs/numerics.md section 9). */
+/* oracle.c - the check: some elements of y, one from each corner among them, against sums in
+ * double, within the bound of the kernel's error class (docs/numerics.md section 9). */
 #include "engine.h"
 
 #include <math.h>

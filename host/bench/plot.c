@@ -1,6 +1,6 @@
-/* plot.c - a picture of a matmul's results. For every device and shape a row of two panels: throughput
- * against M, with each scheme's bound dashed and the M at which it stops beating the plain product
- * marked; and the same points under the measured roofs. Both logarithmic. */
+/* plot.c - a picture of a matmul's results. For every device and shape a row of two panels:
+ * throughput against M, with each scheme's bound dashed and the M at which it stops beating the
+ * plain product marked; and the same points under the measured roofs. Both logarithmic. */
 #include "engine.h"
 #include "svg.h"
 

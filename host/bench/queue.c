@@ -1,7 +1,7 @@
-/* queue.c - where an arm's work goes, and how long it takes there. On CUDA a stream of our own: many
- * runs are captured into one graph, which is launched between two events, so that what the host spends
- * on launching does not count, for any arm. Elsewhere, and where capture fails, runs follow each other
- * and the host's clock tells. */
+/* queue.c - where an arm's work goes, and how long it takes there. On CUDA a stream of our own:
+ * many runs are captured into one graph, which is launched between two events, so that what the
+ * host spends on launching does not count, for any arm. Elsewhere, and where capture fails, runs
+ * follow each other and the host's clock tells. */
 #include "cuda.h"
 #include "engine.h"
 

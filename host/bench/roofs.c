@@ -1,5 +1,5 @@
-/* roofs.c - what the machine could do, measured in the same run: bytes read and copied, and operations,
- * a second. The best of several tries, since a roof is what cannot be passed. */
+/* roofs.c - what the machine could do, measured in the same run: bytes read and copied, and
+ * operations, a second. The best of several tries, since a roof is what cannot be passed. */
 #include "cuda.h"
 #include "engine.h"
 #include "roofs_cpu.h"

@@ -5,8 +5,8 @@
 
 enum { LINE = 64, STREAMS = 8, AHEAD = 32 * LINE };
 
-/* Eight streams a core: one alone does not keep enough lines in flight. A word of each line is enough
- * to have it brought in. */
+/* Eight streams a core: one alone does not keep enough lines in flight. A word of each line is
+ * enough to have it brought in. */
 void bench_probe_read(char *memory, size_t bytes)
 {
     size_t share = bytes / STREAMS;
@@ -32,8 +32,8 @@ void bench_probe_copy(char *memory, size_t bytes)
     _mm_sfence();
 }
 
-/* Twelve sums hide the latency of two units of 4 to 6 steps. A compiler must not see that all are the
- * same: GCC made four of them. */
+/* Twelve sums hide the latency of two units of 4 to 6 steps. A compiler must not see that all
+ * are the same: GCC made four of them. */
 enum { SUMS = 12, STEPS = 1 << 20 };
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define DECLARE(i) zero,

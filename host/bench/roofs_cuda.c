@@ -1,5 +1,6 @@
-/* roofs_cuda.c - how many operations a second a GPU does on registers alone, by kernels/cuda/peaks.cu.
- * Libraries may reach more by instructions that mma.sync lacks; bench_bounds raises the roofs then. */
+/* roofs_cuda.c - how many operations a second a GPU does on registers alone, by
+ * kernels/cuda/peaks.cu. Libraries may reach more by instructions that mma.sync lacks;
+ * bench_bounds raises the roofs then. */
 #include "cuda.h"
 #include "engine.h"
 

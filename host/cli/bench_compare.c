@@ -1,4 +1,5 @@
-/* bench_compare.c - the performance gate: this result against an earlier one, kept as json or jsonl. */
+/* bench_compare.c - the performance gate: this result against an earlier one, kept as json or
+ * jsonl. */
 #include "bench.h"
 
 #include <errno.h>

@@ -229,8 +229,8 @@ uint64_t tensor_bytes(const nib_tensor *tensor);
 void quant_storage(const nib_quant *quant, char *text, size_t size);
 /* "BF16", "int4 group 128", "FP8 with scales": how its elements are stored. */
 void tensor_storage(const nib_tensor *tensor, char *text, size_t size);
-/* How the output stores what a job makes of a tensor, and the name of its scheme or type (NULL where
- * the tensor is not quantized). */
+/* How the output stores what a job makes of a tensor, and the name of its scheme or type (NULL
+ * where the tensor is not quantized). */
 void decision_storage(const nib_decision *decision, char *text, size_t size);
 const char *decision_scheme(const nib_decision *decision);
 /* "4096 x 11008" */

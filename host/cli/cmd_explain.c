@@ -1,5 +1,5 @@
-/* cmd_explain.c - nibble explain matmul: every kernel that a plan considers, where it runs, how far it
- * may be off, and why the others do not run. */
+/* cmd_explain.c - nibble explain matmul: every kernel that a plan considers, where it runs, how
+ * far it may be off, and why the others do not run. */
 #include "bench.h"
 
 #include <string.h>

@@ -188,8 +188,8 @@ static nib_job_options job_options(const cli_settings *settings, const choice *c
     };
 }
 
-/* A misspelt pattern would leave a tensor to be quantized, so it is said. A tensor's reason names the
- * first pattern that matches it. */
+/* A misspelt pattern would leave a tensor to be quantized, so it is said. A tensor's reason
+ * names the first pattern that matches it. */
 static void warn_of_idle(const cli_settings *settings, const nib_job *job)
 {
     static const char word[] = "ignored: ";
@@ -274,7 +274,8 @@ static int scheme_at(int gguf, size_t index, choice *scheme_ret)
     return scheme_ret->scheme || scheme_ret->mixture;
 }
 
-/* The sizes are the answer: a refusal is a warning, unless nothing fits. *fits_ret: the default does. */
+/* The sizes are the answer: a refusal is a warning, unless nothing fits. *fits_ret: the default
+ * does. */
 static int plan_schemes(const cli_command *command, const cli_settings *settings,
                         const nib_file *file, const choice *usual, int *fits_ret)
 {

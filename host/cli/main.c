@@ -42,8 +42,8 @@ static void catch_signals(void)
     sigaction(SIGXFSZ, &ignore, NULL); /* past `ulimit -f`, writes fail with EFBIG and are told */
 }
 
-/* A closed stdin, stdout or stderr would give its number to the next file opened, and messages would be written into that
- * file. Held read-only, so that writing to it still fails. */
+/* A closed stdin, stdout or stderr would give its number to the next file opened, and messages
+ * would be written into that file. Held read-only, so that writing to it still fails. */
 static void hold_standard_files(void)
 {
     int fd;

@@ -25,7 +25,8 @@ typedef struct nib_backend {
     int takes_native;                 /* options->native may be a context of the caller's */
     void *(*native)(void *impl);      /* nib_ctx_native; NULL: there is none */
 
-    /* native: the caller's own queue, which stays the caller's (checked by nobody); NULL: a new one. */
+    /* native: the caller's own queue, which stays the caller's (checked by nobody); NULL: a new
+     * one. */
     nib_status (*stream_open)(void *impl, void *native, void **queue_ret);
     void (*stream_close)(void *impl, void *queue, int borrowed);
     nib_status (*sync)(void *impl, void *queue);

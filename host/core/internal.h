@@ -36,9 +36,9 @@ static inline nib_status nib_check_ret(const char *name, const void *pointer)
     return pointer ? NIB_OK : NIB_FAIL(NIB_E_ARGUMENT, "%s is NULL", name);
 }
 
-/* Copies the struct that a caller gave, which begins with its size, to `own`: fields it is too short
- * for become 0, fields that this version does not know must be 0. `first`: its bytes in the first
- * version. E_ARGUMENT. given.c */
+/* Copies the struct that a caller gave, which begins with its size, to `own`: fields it is too
+ * short for become 0, fields that this version does not know must be 0. `first`: its bytes in
+ * the first version. E_ARGUMENT. given.c */
 nib_status nib_take_given(const char *name, const char *type, const void *given, size_t first,
                           void *own, size_t own_bytes);
 

@@ -1,5 +1,5 @@
-/* matmul_numbers.c - the numbers of a matmul: what a description means, and how large packed weights
- * are. */
+/* matmul_numbers.c - the numbers of a matmul: what a description means, and how large packed
+ * weights are. */
 #include "internal.h"
 #include "matmul.h"
 #include "request.h"

@@ -55,7 +55,8 @@ int nib_mem_overlap(const nib_ctx *ctx, const nib_mem *a, const nib_mem *b);
 /* No span in the mask `written` may overlap another. */
 nib_status nib_request_overlap(const nib_request *r, const nib_ctx *ctx, unsigned written,
                                const char *const names[NIB_SPANS]);
-/* What every operation on codes shares: the grid, the rule and the places of both integer planes. */
+/* What every operation on codes shares: the grid, the rule and the places of both integer
+ * planes. */
 nib_status nib_request_quant(nib_request *r, const nib_quant *quant, int with_zeros);
 /* Checked spans of all planes, after nib_request_quant. */
 nib_status nib_request_planes(nib_request *r, const nib_ctx *ctx, const nib_mem planes[NIB_PLANES]);

@@ -37,8 +37,8 @@ enum { EMULATED = 1 }; /* by tests, on whatever has AVX-512 */
 enum { EMULATED = 0 };
 #endif
 
-/* Linux lets a process use tiles once it has asked to (5.16: arch_prctl with ARCH_REQ_XCOMP_PERM and
- * XFEATURE_XTILE_DATA), all its threads with it. */
+/* Linux lets a process use tiles once it has asked to (5.16: arch_prctl with ARCH_REQ_XCOMP_PERM
+ * and XFEATURE_XTILE_DATA), all its threads with it. */
 static int tiles_granted(void) { return EMULATED || syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
 
 static int has(unsigned word, unsigned bits) { return (word & bits) == bits; }

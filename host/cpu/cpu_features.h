@@ -13,8 +13,8 @@ enum {
     NIB_CPU_AMX = 1 << 4,    /* AMX TILE, INT8, BF16; and all of the above */
 };
 
-/* What the processor and the operating system support, cut to the level that NIBBLE_CPU names. Asks the
- * system for AMX's tiles, for the whole process, where they are in that level.
+/* What the processor and the operating system support, cut to the level that NIBBLE_CPU names.
+ * Asks the system for AMX's tiles, for the whole process, where they are in that level.
  * E_ARGUMENT for an unknown level; *features_ret is then the uncut set. */
 nib_status nib_cpu_features(uint32_t *features_ret);
 

@@ -109,7 +109,8 @@ enum {
     FREE_SHARED_BYTES = 48 * 1024, /* dynamic shared memory that need not be asked for */
 };
 
-/* What a row may ask of a device: kernels for sm_90a, in files of their own, come before the others. */
+/* What a row may ask of a device: kernels for sm_90a, in files of their own, come before the
+ * others. */
 enum { CUDA_SM90 = 1 << 0 };
 
 typedef struct cuda_device {

@@ -407,8 +407,8 @@ size_t nib_file_memory(const nib_file *file) { return file->arena.used + sizeof 
 
 enum { DIRECT_ALIGN = 4096 };
 
-/* The whole aligned blocks of the file that hold the bytes go past the page cache; a last block that
- * the file does not fill cannot, and comes the ordinary way. */
+/* The whole aligned blocks of the file that hold the bytes go past the page cache; a last block
+ * that the file does not fill cannot, and comes the ordinary way. */
 static nib_status read_direct(const nib_shard *shard, uint64_t offset, unsigned char *buffer,
                               size_t bytes)
 {

@@ -1,5 +1,5 @@
-/* gguf_read.c - reads and checks the header of one GGUF file. Values of keys are checked and left in
- * the file: a vocabulary costs no memory. */
+/* gguf_read.c - reads and checks the header of one GGUF file. Values of keys are checked and
+ * left in the file: a vocabulary costs no memory. */
 #include "gguf.h"
 
 #include "../core/internal.h"
@@ -264,7 +264,8 @@ static nib_status size_of(const nib_raw_tensor *tensor, const nib_stored_type *t
     return NIB_OK;
 }
 
-/* *end: where the data of the tensors before it end, counted from the start of all data, rounded. */
+/* *end: where the data of the tensors before it end, counted from the start of all data,
+ * rounded. */
 static nib_status take_tensor(reader *r, nib_raw_tensor *tensor, int64_t *end)
 {
     const nib_stored_type *type = NULL;

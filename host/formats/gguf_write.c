@@ -1,5 +1,5 @@
-/* gguf_write.c - see gguf_write.h. The layout is llama-quantize's: data begin and each tensor ends at
- * a multiple of 32 bytes, filled with zeros; outermost dimensions of 1 are not written. */
+/* gguf_write.c - see gguf_write.h. The layout is llama-quantize's: data begin and each tensor
+ * ends at a multiple of 32 bytes, filled with zeros; outermost dimensions of 1 are not written. */
 #include "gguf_write.h"
 
 #include "../core/internal.h"

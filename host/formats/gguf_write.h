@@ -12,8 +12,8 @@ void nib_gguf_put_string(nib_text *text, const char *name, const char *value);
 /* A key of an open file, byte for byte; its value is read from there. */
 nib_status nib_gguf_put_key(nib_text *text, const nib_file *file, const nib_key *key);
 
-/* The header of one shard, and the places of its tensors, in the order of `entries`. E_NAME, E_RANK,
- * E_DTYPE, E_ROW, E_OVERFLOW, E_MEMORY. */
+/* The header of one shard, and the places of its tensors, in the order of `entries`. E_NAME,
+ * E_RANK, E_DTYPE, E_ROW, E_OVERFLOW, E_MEMORY. */
 nib_status nib_gguf_plan_shard(nib_planned_shard *shard, const nib_output_entry *entries,
                                int64_t count, const nib_output_options *options, int32_t number);
 

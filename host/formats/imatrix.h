@@ -1,8 +1,9 @@
-/* imatrix.h - importance matrices: how much each input column of a weight matters, as llama-imatrix
- * measured it. Two formats: GGUF (tensors NAME.in_sum2 and NAME.counts), and the older one:
+/* imatrix.h - importance matrices: how much each input column of a weight matters, as
+ * llama-imatrix measured it. Two formats: GGUF (tensors NAME.in_sum2 and NAME.counts), and the
+ * older one:
  *
  *     i32 entries | entries:  i32 bytes | name | i32 calls | i32 values | f32 values     (then a note)
- */
+ * */
 #ifndef NIB_FORMATS_IMATRIX_H
 #define NIB_FORMATS_IMATRIX_H
 

@@ -149,8 +149,8 @@ static nib_status put_pairs(nib_text *text, pair *pairs, size_t count)
     return text->status;
 }
 
-/* Adds "__metadata__":{...}, keys sorted. Not by jansson, which under a failed allocation loses bytes
- * of a string, or ends the process (2.14, lex_save). */
+/* Adds "__metadata__":{...}, keys sorted. Not by jansson, which under a failed allocation loses
+ * bytes of a string, or ends the process (2.14, lex_save). */
 static nib_status add_metadata(nib_text *text, const char *metadata)
 {
     if (!metadata) metadata = "{}";

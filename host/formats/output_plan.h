@@ -1,11 +1,12 @@
-/* output_plan.h - which bytes an output's files consist of: their names, headers, index, and the place
- * of every tensor; all known before the first weight is read. (GGUF's header: gguf_write.h.)
+/* output_plan.h - which bytes an output's files consist of: their names, headers, index, and the
+ * place of every tensor; all known before the first weight is read. (GGUF's header:
+ * gguf_write.h.)
  *
  *     safetensors:  8 bytes N | N bytes of JSON, padded with spaces | data
  *
- * Its data are laid out as the reference writer does it, by descending element size and then by name,
- * without holes, so that every element is aligned. They begin at a multiple of 4096, for direct
- * writes. The texts are canonical: one plan, one sequence of bytes. */
+ * Its data are laid out as the reference writer does it, by descending element size and then by
+ * name, without holes, so that every element is aligned. They begin at a multiple of 4096, for
+ * direct writes. The texts are canonical: one plan, one sequence of bytes. */
 #ifndef NIB_FORMATS_OUTPUT_PLAN_H
 #define NIB_FORMATS_OUTPUT_PLAN_H
 
@@ -44,9 +45,9 @@ typedef struct nib_output_entry {
     nib_planned_tensor *planned;
 } nib_output_entry;
 
-/* Of the options container, metadata and keys count. In safetensors "format":"pt" is added where the
- * metadata say no format, as transformers refuses files without. E_ARGUMENT, E_NAME, E_DUP, E_DTYPE,
- * E_RANK, E_SHAPE, E_ROW, E_OVERFLOW, E_HEADER_BIG, E_META, E_MEMORY. */
+/* Of the options container, metadata and keys count. In safetensors "format":"pt" is added where
+ * the metadata say no format, as transformers refuses files without. E_ARGUMENT, E_NAME, E_DUP,
+ * E_DTYPE, E_RANK, E_SHAPE, E_ROW, E_OVERFLOW, E_HEADER_BIG, E_META, E_MEMORY. */
 nib_status nib_output_plan_make(const nib_new_tensor *tensors, int64_t count,
                                 const nib_output_options *options, nib_output_plan *plan_ret);
 /* A zeroed plan is fine. */

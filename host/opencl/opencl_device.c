@@ -53,8 +53,9 @@ static const char *unfit(cl_device_id id)
     return NULL;
 }
 
-/* PoCL before 6.0 counts the users of a loaded kernel wrongly where launches of different widths are
- * under way at once, and aborts (pocl_release_dlhandle_cache). Its kernels take all cores anyway. */
+/* PoCL before 6.0 counts the users of a loaded kernel wrongly where launches of different widths
+ * are under way at once, and aborts (pocl_release_dlhandle_cache). Its kernels take all cores
+ * anyway. */
 static int takes_one_kernel(const char *platform_name, const char *driver)
 {
     return !strcmp(platform_name, "Portable Computing Language") && atoi(driver) < 6;

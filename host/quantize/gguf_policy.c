@@ -1,5 +1,5 @@
-/* gguf_policy.c - see gguf_policy.h. The mixtures as one table: a rule says which mixtures it is in,
- * which role of tensor it is for, when it holds, and the type; the first that holds counts.
+/* gguf_policy.c - see gguf_policy.h. The mixtures as one table: a rule says which mixtures it is
+ * in, which role of tensor it is for, when it holds, and the type; the first that holds counts.
  * Checked against every tensor of the files in tests/golden/gguf, which llama-quantize wrote. */
 #include "gguf_policy.h"
 
@@ -12,7 +12,8 @@
 
 /* ---- which tensors ---- */
 
-/* Names that hold one of these stay as they are: vectors in the shape of matrices, gates, tables. */
+/* Names that hold one of these stay as they are: vectors in the shape of matrices, gates,
+ * tables. */
 static const char *const never[] = {
     "_norm.weight",
     "ffn_gate_inp.weight",

@@ -1,5 +1,5 @@
-/* gguf_policy.h - which type each tensor of a GGUF file gets: what llama-quantize of llama.cpp v0.5.0
- * would choose. */
+/* gguf_policy.h - which type each tensor of a GGUF file gets: what llama-quantize of llama.cpp
+ * v0.5.0 would choose. */
 #ifndef NIB_QUANTIZE_GGUF_POLICY_H
 #define NIB_QUANTIZE_GGUF_POLICY_H
 

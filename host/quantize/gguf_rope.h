@@ -1,5 +1,5 @@
-/* gguf_rope.h - the tensor that a model's config.json stands for: factors of its rotary frequencies,
- * where they are scaled by wavelength (rope_type llama3: Llama 3.1 and later). */
+/* gguf_rope.h - the tensor that a model's config.json stands for: factors of its rotary
+ * frequencies, where they are scaled by wavelength (rope_type llama3: Llama 3.1 and later). */
 #ifndef NIB_QUANTIZE_GGUF_ROPE_H
 #define NIB_QUANTIZE_GGUF_ROPE_H
 

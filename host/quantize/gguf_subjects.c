@@ -1,5 +1,5 @@
-/* gguf_subjects.c - what the policy decides on: the input's tensors under the names and in the order
- * of the output, without the layers that are to go. */
+/* gguf_subjects.c - what the policy decides on: the input's tensors under the names and in the
+ * order of the output, without the layers that are to go. */
 #include "gguf_names.h"
 #include "job.h"
 

@@ -1,4 +1,5 @@
-/* job.h - a planned job: what each logical tensor becomes, the raw tensors that makes, and where their bytes come from. */
+/* job.h - a planned job: what each logical tensor becomes, the raw tensors that makes, and where
+ * their bytes come from. */
 #ifndef NIB_QUANTIZE_JOB_H
 #define NIB_QUANTIZE_JOB_H
 

@@ -50,7 +50,8 @@ static int goes_on(engine *e)
     return e->status == NIB_OK;
 }
 
-/* The calling thread's part: merges tiles in order until all are merged, or no lane can finish one. */
+/* The calling thread's part: merges tiles in order until all are merged, or no lane can finish
+ * one. */
 static void merge_all(engine *e)
 {
     pthread_mutex_lock(&e->lock);

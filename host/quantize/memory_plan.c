@@ -1,4 +1,5 @@
-/* memory_plan.c - see memory_plan.h. The caps are hard: what does not fit is refused before anything is read. */
+/* memory_plan.c - see memory_plan.h. The caps are hard: what does not fit is refused before
+ * anything is read. */
 #include "memory_plan.h"
 
 #include "../core/internal.h"

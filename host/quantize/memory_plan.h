@@ -16,7 +16,8 @@ typedef struct nib_memory_plan {
 nib_status nib_memory_plan_make(nib_job *job, const nib_run_options *options, const nib_ctx *ctx,
                                 nib_memory_plan *plan_ret);
 
-/* What other runs over lanes plan with: the cap, what a process takes before any lane, and one lane's host buffers. */
+/* What other runs over lanes plan with: the cap, what a process takes before any lane, and one
+ * lane's host buffers. */
 size_t nib_memory_cap(const nib_run_options *options);
 size_t nib_memory_base(void);
 size_t nib_memory_lane(const size_t bytes[NIB_STAGE_BUFFERS]);

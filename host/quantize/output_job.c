@@ -72,8 +72,8 @@ static nib_status new_config(const nib_job *job, char **text_ret)
                                                 job->count, text_ret);
 }
 
-/* What config.json says of the quantization, as a string of JSON without white space between tokens;
- * `value` stays empty where it says nothing. */
+/* What config.json says of the quantization, as a string of JSON without white space between
+ * tokens; `value` stays empty where it says nothing. */
 static nib_status quote_quantization(const char *config, nib_text *value)
 {
     const char *found;

@@ -1,4 +1,5 @@
-/* output_job.h - a job's output: created with an identity, its finished units recorded and taken up again. */
+/* output_job.h - a job's output: created with an identity, its finished units recorded and taken
+ * up again. */
 #ifndef NIB_QUANTIZE_OUTPUT_JOB_H
 #define NIB_QUANTIZE_OUTPUT_JOB_H
 

@@ -1,9 +1,11 @@
-/* pipeline.c - runs a planned job: tiles of rows stream from the input through the device to the output.
+/* pipeline.c - runs a planned job: tiles of rows stream from the input through the device to the
+ * output.
  *
  *   lane 0:  read | kernels | write   read | kernels | write      ...
  *   lane 1:    read | kernels | write   read | kernels | write    ...       merge in order: error sums, finish, progress
  *
- * A tile is about TILE_BYTES of input (it stays in the L2 of the core that read it), or less where the memory cap says so. */
+ * A tile is about TILE_BYTES of input (it stays in the L2 of the core that read it), or less
+ * where the memory cap says so. */
 #include "job.h"
 #include "lanes.h"
 #include "stage.h"
@@ -304,8 +306,8 @@ static void release(run *r)
     r->slots = NULL;
 }
 
-/* Plans within the caps and takes the lanes' buffers. Where the device has less memory free than its
- * cap allows, plans again with half; the device's own words stand where nothing fits. */
+/* Plans within the caps and takes the lanes' buffers. Where the device has less memory free than
+ * its cap allows, plans again with half; the device's own words stand where nothing fits. */
 static nib_status take_buffers(run *r)
 {
     nib_run_options options = *r->options;

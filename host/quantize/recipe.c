@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is left alone unless a pattern names it, by parts of the name between dots. A part matches whole, or, where the
- * entry ends in '*', by its beginning. Names: llama, qwen, mixtral, deepseek, gemma, phi, bert, gpt2, t5, falcon, bloom. */
+/* What is left alone unless a pattern names it, by parts of the name between dots. A part
+ * matches whole, or, where the entry ends in '*', by its beginning. Names: llama, qwen, mixtral,
+ * deepseek, gemma, phi, bert, gpt2, t5, falcon, bloom. */
 static const struct {
     const char *part, *reason;
     int last; /* 1: as the last part alone: bert's "output.dense" is a layer like others */
@@ -77,7 +78,8 @@ static const char *kept_by_default(const nib_tensor *t)
     return kept_by_name(t->name);
 }
 
-/* Up to four group sizes that divide K, near the one asked for; no group of any use is larger than LARGEST. */
+/* Up to four group sizes that divide K, near the one asked for; no group of any use is larger
+ * than LARGEST. */
 static void list_divisors(int64_t cols, int64_t group, char *text, size_t size)
 {
     enum { LARGEST = 1 << 16 };
@@ -92,7 +94,8 @@ static void list_divisors(int64_t cols, int64_t group, char *text, size_t size)
         }
 }
 
-/* Fits the scheme to a tensor; a scheme that does not fit leaves it alone where `asked` is 0, and fails otherwise. */
+/* Fits the scheme to a tensor; a scheme that does not fit leaves it alone where `asked` is 0,
+ * and fails otherwise. */
 static nib_status fit(const nib_recipe *recipe, const nib_tensor *t, const nib_scheme *scheme,
                       int64_t group, int asked, nib_decision *d)
 {

@@ -121,8 +121,8 @@ static nib_status check_converted(const nib_job *job, const nib_unit *u, const n
 
 /* ---- on the device ---- */
 
-/* The rows that share importance are one call each: `each` rows, less to begin with in the middle of
- * an expert. `x` and `out` are of whole tiles. */
+/* The rows that share importance are one call each: `each` rows, less to begin with in the
+ * middle of an expert. `x` and `out` are of whole tiles. */
 static nib_status quantize_rows(const nib_job *job, const nib_unit *u, nib_stage *stage,
                                 nib_dtype type, nib_mem x, int64_t first, int64_t rows)
 {

@@ -4,8 +4,9 @@
 
 #include "../../include/nibble_quantize.h"
 
-/* What a stage holds: elements in, the planes, elements out, zeros in a packed layout, and error blocks; for GGUF's blocks
- * also elements that were decoded to be encoded anew, and the columns' importance. */
+/* What a stage holds: elements in, the planes, elements out, zeros in a packed layout, and error
+ * blocks; for GGUF's blocks also elements that were decoded to be encoded anew, and the columns'
+ * importance. */
 typedef enum nib_stage_buffer {
     NIB_STAGE_X,
     NIB_STAGE_CODES,
@@ -34,7 +35,8 @@ typedef struct nib_stage {
     uint64_t read_bytes, written_bytes;
 } nib_stage;
 
-/* Takes buffers of these sizes; 0: none. E_MEMORY. nib_stage_close releases what there is, also after a failure. */
+/* Takes buffers of these sizes; 0: none. E_MEMORY. nib_stage_close releases what there is, also
+ * after a failure. */
 nib_status nib_stage_open(nib_stage *stage, nib_ctx *ctx, const size_t bytes[NIB_STAGE_BUFFERS]);
 void nib_stage_close(nib_stage *stage);
 
@@ -42,7 +44,8 @@ void nib_stage_close(nib_stage *stage);
 nib_status nib_stage_up(nib_stage *stage, nib_stage_buffer buffer, size_t bytes);
 nib_status nib_stage_down(nib_stage *stage, nib_stage_buffer buffer, size_t bytes);
 
-/* Makes `bytes` bytes of the caller's stand in the device's buffer; they must stay until the stream is synchronised. */
+/* Makes `bytes` bytes of the caller's stand in the device's buffer; they must stay until the
+ * stream is synchronised. */
 nib_status nib_stage_lend(nib_stage *stage, nib_stage_buffer buffer, const void *bytes,
                           size_t count);
 
@@ -62,8 +65,8 @@ nib_quant nib_tile_kernel_quant(const nib_quant *quant, int64_t rows);
 /* Adds to bytes[] what a tile of `rows` rows of the quantized tensor needs of the plane buffers. */
 nib_status nib_tile_need(const nib_quant *quant, int64_t rows, size_t bytes[NIB_STAGE_BUFFERS]);
 
-/* Reads the planes of rows first.. of a quantized tensor, uploads them and makes zeros canonical: then the stage holds what
- * nib_tile_kernel_quant describes. */
+/* Reads the planes of rows first.. of a quantized tensor, uploads them and makes zeros
+ * canonical: then the stage holds what nib_tile_kernel_quant describes. */
 nib_status nib_stage_load_planes(nib_stage *stage, const nib_file *file, const nib_tensor *tensor,
                                  int64_t first, int64_t rows);
 

@@ -16,8 +16,8 @@ enum {
     NIB_OUT = 5,    /* ranges, error blocks, counts, blocks out */
     NIB_REPORT = 6, /* the report of ranges and quantize, or absent */
     NIB_SPANS = 7,
-    /* The cpu's kernels get one more: memory of their thread, aligned to 64, of any contents. The stack
-     * of a caller's thread may be small. */
+    /* The cpu's kernels get one more: memory of their thread, aligned to 64, of any contents.
+     * The stack of a caller's thread may be small. */
     NIB_SCRATCH = 7,
     NIB_HOST_SPANS = 8,
     NIB_SCRATCH_BYTES = 1 << 19,
@@ -91,12 +91,13 @@ typedef struct nib_block_form {
 
 /* The numbers of a matmul: pack, acts, matmul. rows and cols of nib_args are N and K.
  *
- * Packed weights: codes as w' = u - 2^(bits-1), in 4 or 8 bits; scales; offsets: z' = z - 2^(bits-1)
- * as int8, or mins; sums of w' over each group, int32. How each lies is the pack's (kernels/<backend>).
+ * Packed weights: codes as w' = u - 2^(bits-1), in 4 or 8 bits; scales; offsets: z' = z -
+ * 2^(bits-1) as int8, or mins; sums of w' over each group, int32. How each lies is the pack's
+ * (kernels/<backend>).
  *
- * Prepared x, where x_form is not 0: x_rows rows of pack_cols elements of type x_form, zeros behind K
- * and behind m; then, for I8 alone, f32 scales[x_rows], int32 zeros[x_rows] and, where the weights have
- * offsets, int32 sums[x_rows][scale_cols] of the codes of each group. */
+ * Prepared x, where x_form is not 0: x_rows rows of pack_cols elements of type x_form, zeros
+ * behind K and behind m; then, for I8 alone, f32 scales[x_rows], int32 zeros[x_rows] and, where
+ * the weights have offsets, int32 sums[x_rows][scale_cols] of the codes of each group. */
 typedef struct nib_product {
     nib_i64 m;                              /* rows of x and y */
     nib_i64 x_pitch, y_pitch;               /* elements from one row to the next */

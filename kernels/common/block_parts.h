@@ -140,8 +140,8 @@ NIB_FN nib_f nib_mean_of(nib_i32 block, nib_f squares)
     return squares * (block == NIB_B_Q2_K ? 1.0f : 2.0f) * (1.0f / 256.0f);
 }
 
-/* What the search of the type finds; of iq4 the scale alone. q3_K without an importance has another:
- * nib_improved_group. */
+/* What the search of the type finds; of iq4 the scale alone. q3_K without an importance has
+ * another: nib_improved_group. */
 NIB_FN nib_found nib_search_group(nib_i32 block, nib_i32 weighted, const nib_f *x, const nib_f *w)
 {
     nib_i32 n = nib_group_of(block), limit = nib_limit_of(block);

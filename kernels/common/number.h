@@ -30,9 +30,10 @@ NIB_FN nib_u32 nib_round_shift(nib_u32 value, nib_u32 shift)
     return (value + ((1u << (shift - 1u)) - 1u) + ((value >> shift) & 1u)) >> shift;
 }
 
-/* x / s correctly rounded; s is finite and not 0, x no NaN. A device whose own division is not (OpenCL
- * without CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) defines NIB_DIVIDE_LONG: long division of the
- * significands in base 256, exact by its remainder, also where x or the quotient is subnormal. */
+/* x / s correctly rounded; s is finite and not 0, x no NaN. A device whose own division is not
+ * (OpenCL without CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) defines NIB_DIVIDE_LONG: long division of
+ * the significands in base 256, exact by its remainder, also where x or the quotient is
+ * subnormal. */
 NIB_FN float nib_divide(float x, float s)
 {
 #if defined(NIB_DIVIDE_LONG)

@@ -1,7 +1,8 @@
 /* prelude.h - what lets one text be C11, CUDA C++ and OpenCL C 1.2: value functions only, no
  * pointers, so no address spaces. NIB_FN marks a value function. Everything here is exact or one
- * correctly rounded IEEE operation; no text that includes this may be compiled with contraction or
- * fast-math (docs/numerics.md section 2). NIB_UNROLL: the loop's arrays are to live in registers. */
+ * correctly rounded IEEE operation; no text that includes this may be compiled with contraction
+ * or fast-math (docs/numerics.md section 2). NIB_UNROLL: the loop's arrays are to live in
+ * registers. */
 #ifndef NIB_PRELUDE_H
 #define NIB_PRELUDE_H
 

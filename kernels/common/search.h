@@ -1,12 +1,14 @@
-/* search.h - ggml's searches for the scale of a group: docs/numerics.md section 10. Sums run in index
- * order and products associate to the left, as there; x and w are private arrays of n lanes
- * (lane.h). Nothing here branches on a value but to leave a loop that would change nothing more. */
+/* search.h - ggml's searches for the scale of a group: docs/numerics.md section 10. Sums run in
+ * index order and products associate to the left, as there; x and w are private arrays of n
+ * lanes (lane.h). Nothing here branches on a value but to leave a loop that would change nothing
+ * more. */
 #ifndef NIB_SEARCH_H
 #define NIB_SEARCH_H
 
 #define NIB_TOO_SMALL 1e-15f /* ggml's GROUP_MAX_EPS */
 
-/* A search's result, and how to get its codes again: clamp(nearest(inverse * (x - from))) + bias. */
+/* A search's result, and how to get its codes again: clamp(nearest(inverse * (x - from))) +
+ * bias. */
 typedef struct nib_found {
     nib_f scale, min, inverse, from, bias;
 } nib_found;
@@ -194,7 +196,8 @@ NIB_FN nib_f nib_search_positive(const nib_f *x, const nib_f *w, nib_i32 n, nib_
     return nib_select(none, zero, scale);
 }
 
-/* The error of codes l under scale and min: of |difference| where `absolute`, else of its square. */
+/* The error of codes l under scale and min: of |difference| where `absolute`, else of its
+ * square. */
 NIB_FN nib_f nib_min_error(const nib_f *x, const nib_f *w, const nib_f *l, nib_i32 n, nib_f scale,
                            nib_f min, nib_i32 absolute)
 {

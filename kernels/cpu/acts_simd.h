@@ -1,10 +1,10 @@
-/* acts_simd.h - rows of x prepared for products (prepare_row of matmul.h, LANES elements at a time);
- * one text for each vec_*.h.
+/* acts_simd.h - rows of x prepared for products (prepare_row of matmul.h, LANES elements at a
+ * time); one text for each vec_*.h.
  *
  *   x [M, K]  ->  codes int8, or x in another type, [x_rows][pack_cols] | scales, zeros, sums
  *
- * Bound: reading x twice, the second time from the cache. True divisions are cheap enough here: a row
- * is read by every panel of W, and prepared once. */
+ * Bound: reading x twice, the second time from the cache. True divisions are cheap enough here:
+ * a row is read by every panel of W, and prepared once. */
 #include "kernels.h"
 #include "lanes_simd.h"
 #include "matmul.h"
@@ -23,7 +23,8 @@ INLINE vf load_part(const nib_u8 *x, int type, nib_i64 k, nib_i64 cols)
     return v_from_type(v_load_raw(part, type), type);
 }
 
-/* The range of a row, with 0 in it, as both rules of section 9 have it; *poisoned_ret as row_range. */
+/* The range of a row, with 0 in it, as both rules of section 9 have it; *poisoned_ret as
+ * row_range. */
 INLINE void lanes_range(const nib_u8 *x, int type, nib_i64 cols, float *min_ret, float *max_ret,
                         int *poisoned_ret)
 {

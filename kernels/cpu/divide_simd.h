@@ -7,15 +7,15 @@
 
 /* Numbers of at most 11 significant bits, as f16 and bf16 have, are short. */
 
-/* rne(x / s + z) for x and s short and an integer z, without the quotient: what lies in the low 16
- * bits of the result, as an integer. `r` is 1 / s, `z` is SHORTS_GRID + z; |x / s| and |x / s + z|
- * are at most SHORTS_MOST.
+/* rne(x / s + z) for x and s short and an integer z, without the quotient: what lies in the low
+ * 16 bits of the result, as an integer. `r` is 1 / s, `z` is SHORTS_GRID + z; |x / s| and |x / s
+ * + z| are at most SHORTS_MOST.
  *
- * Unless x / s is a tie between two integers, it is at least 2^-13 away from one: with x = X 2^t and
- * 2^10 <= X, s < 2^11 the distance is |2^(t+1) X - (2k+1) s| / 2s, and t >= -2 where the quotient
- * is near 1/2 or above. x r is within 512 * 2^-24 = 2^-15 of x / s. Adding SHORTS_GRID rounds the
- * sum to a multiple of 2^-13: so a tie becomes exactly that tie, and no other value becomes one or
- * crosses one. The second addition rounds to an integer, ties to even. */
+ * Unless x / s is a tie between two integers, it is at least 2^-13 away from one: with x = X 2^t
+ * and 2^10 <= X, s < 2^11 the distance is |2^(t+1) X - (2k+1) s| / 2s, and t >= -2 where the
+ * quotient is near 1/2 or above. x r is within 512 * 2^-24 = 2^-15 of x / s. Adding SHORTS_GRID
+ * rounds the sum to a multiple of 2^-13: so a tie becomes exactly that tie, and no other value
+ * becomes one or crosses one. The second addition rounds to an integer, ties to even. */
 #define SHORTS_GRID 1536.0f /* sums in 1024..2048 */
 #define SHORTS_MOST 511.0f
 INLINE floats round_shorts(floats x, floats r, floats z)

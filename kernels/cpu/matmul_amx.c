@@ -1,26 +1,27 @@
-/* matmul_amx.c - products of many rows of x on Intel AMX: tiles of 16 rows of 64 bytes, a dot of two of
- * which adds 16 x 16 sums over 64 columns of int8, or 32 of bf16.
+/* matmul_amx.c - products of many rows of x on Intel AMX: tiles of 16 rows of 64 bytes, a dot of
+ * two of which adds 16 x 16 sums over 64 columns of int8, or 32 of bf16.
  *
  *   x       [8 tiles of 16 rows][16 steps][16 rows][64 bytes]    a block of columns, zeros behind K
  *   w       [2 panels][16 steps][16][16 rows of W][4 bytes]      a strip of it: w' int8, or u - z bf16
  *   open    [8][16 panels][16 rows][16]   sums of a group that goes on: int32 or f32
  *   totals  [8][16 panels][16 rows][16]   y, before x's scale and the bias
  *
- * A panel of 8-bit codes (panel.h) is such tiles already, which int8 x meets where they lie; what is left
- * is laid out a strip at a time, near the processor, for all rows of x. Scales and zero points meet the
- * sums where a group ends, so no weight is rounded. A pass takes two tiles of x and two panels: four
- * sums and four operands are all the tiles there are.
+ * A panel of 8-bit codes (panel.h) is such tiles already, which int8 x meets where they lie;
+ * what is left is laid out a strip at a time, near the processor, for all rows of x. Scales and
+ * zero points meet the sums where a group ends, so no weight is rounded. A pass takes two tiles
+ * of x and two panels: four sums and four operands are all the tiles there are.
  *
- * Bound, expected and not measured, as no machine with AMX has run this: a dot takes 16 cycles (2048
- * operations of int8 in each, 1024 of bf16), and two loads of 8 beside it. To each dot come, counted: of
- * laying out x 3; of W 16 / (M / 16), four times that for 8 bits as bf16; of sums of a group that goes on
- * 1.5; of each end of a group 32, to store and to scale its sums. At M = 128, nothing hidden under dots,
- * that leaves of the peak for int8 x and 8 bits with one group a row 0.78, for 4 bits in groups of 128
- * 0.43, and with bf16 x 0.55: 3.8, 2.1 and 1.4 TOPS a core at 2.4 GHz. All but the tiles' instructions,
- * which a Zen 4 lacks, took 2.9, 9.8 and 11.3 ms there at M = 512 for 4096 x 4096 (its stores of 64 bytes
- * take two cycles); added to the dots that would be 2.7, 1.3 and 0.9. Few rows: reading W, so a pass
- * fetches its share of the next strip. From 9 rows on tiles should win: for 4 bits that rest took 0.60 and
- * 0.74 ms there, and a tile of 16 rows has dots of 0.11 and 0.22; vectors took 0.92 and 1.59. */
+ * Bound, expected and not measured, as no machine with AMX has run this: a dot takes 16 cycles
+ * (2048 operations of int8 in each, 1024 of bf16), and two loads of 8 beside it. To each dot
+ * come, counted: of laying out x 3; of W 16 / (M / 16), four times that for 8 bits as bf16; of
+ * sums of a group that goes on 1.5; of each end of a group 32, to store and to scale its sums.
+ * At M = 128, nothing hidden under dots, that leaves of the peak for int8 x and 8 bits with one
+ * group a row 0.78, for 4 bits in groups of 128 0.43, and with bf16 x 0.55: 3.8, 2.1 and 1.4
+ * TOPS a core at 2.4 GHz. All but the tiles' instructions, which a Zen 4 lacks, took 2.9, 9.8
+ * and 11.3 ms there at M = 512 for 4096 x 4096 (its stores of 64 bytes take two cycles); added
+ * to the dots that would be 2.7, 1.3 and 0.9. Few rows: reading W, so a pass fetches its share
+ * of the next strip. From 9 rows on tiles should win: for 4 bits that rest took 0.60 and 0.74 ms
+ * there, and a tile of 16 rows has dots of 0.11 and 0.22; vectors took 0.92 and 1.59. */
 #include "vec_avx512.h"
 
 #include "operands_512.h"
@@ -42,8 +43,8 @@ typedef nib_u8 tile_bytes[TILE_ROWS][TILE_ROW];
 typedef struct block {
     _Alignas(64) tile_bytes x[X_TILES][STEPS], w[WIDE][STEPS], sums[2 * WIDE];
     tile_bytes open[X_TILES][W_TILES], totals[X_TILES][W_TILES];
-    /* Sums from a group's begin on, and those of a group that goes on: of codes of W; of float x; of
-     * codes of x, less their zero points where the group ends. */
+    /* Sums from a group's begin on, and those of a group that goes on: of codes of W; of float
+     * x; of codes of x, less their zero points where the group ends. */
     _Alignas(64) nib_i32 packed[MOST_PIECES][WIDE][LANES], open_packed[W_TILES][LANES];
     nib_i32 ones[MOST_PIECES][TILE_M], open_ones[TILE_M];
     float float_ones[MOST_PIECES][TILE_M], open_float_ones[TILE_M];
@@ -85,8 +86,9 @@ INLINE nib_i32 lay_row(block *b, const nib_u8 *from, nib_i64 bytes, int row, int
     return _mm512_reduce_add_epi32((__m512i)sum);
 }
 
-/* Sums of row `row` of x, which is row m + row of all. Prepared x has those of groups of codes where W
- * has zeros or mins; raw codes without them have one group, of which the block adds `total`. */
+/* Sums of row `row` of x, which is row m + row of all. Prepared x has those of groups of codes
+ * where W has zeros or mins; raw codes without them have one group, of which the block adds
+ * `total`. */
 INLINE void total_codes_of(block *b, const nib_args *a, const x_rows *x, nib_i64 m, int row,
                            nib_i32 total)
 {
@@ -131,7 +133,8 @@ INLINE void lay_x(block *b, const nib_args *a, const nib_u8 *from, const x_rows 
     }
 }
 
-/* The codes of columns `from` to part->to of panel v of the strip, and zeros to the end of a step. */
+/* The codes of columns `from` to part->to of panel v of the strip, and zeros to the end of a
+ * step. */
 INLINE void lay_codes(block *b, const strip *s, const piece *part, nib_i64 from, const decoder *d,
                       int v, int form, int how, int bits)
 {
@@ -149,7 +152,8 @@ INLINE void lay_codes(block *b, const strip *s, const piece *part, nib_i64 from,
     for (; at % TILE_ROWS; at++) v_store(to[at], v_splat_int(0));
 }
 
-/* For int8 x: signed, less what all zeros share; of raw codes only a last step of half its columns. */
+/* For int8 x: signed, less what all zeros share; of raw codes only a last step of half its
+ * columns. */
 static __attribute__((noinline)) void lay_bytes(block *b, const nib_args *a, const strip *s)
 {
     decoder d;
@@ -260,8 +264,8 @@ typedef struct run {
     nib_i64 steps, lines, next_step;        /* so many lines at a step */
 } run;
 
-/* Adds a run to sums 0 to 3, x by w; tiles 4 and 5 are x, 6 and 7 w. Functions of their own, since all
- * that a pass knows would not leave room for their few pointers in registers. */
+/* Adds a run to sums 0 to 3, x by w; tiles 4 and 5 are x, 6 and 7 w. Functions of their own,
+ * since all that a pass knows would not leave room for their few pointers in registers. */
 #define RUN(name, dot)                                                                             \
     static __attribute__((noinline)) void name(const run *r, int rows)                             \
     {                                                                                              \
@@ -288,8 +292,8 @@ RUN(run_signed, tile_dot_signed)
 RUN(run_unsigned, tile_dot_unsigned)
 RUN(run_floats, tile_dot_bf16)
 
-/* Tiles m.. of x, `rows` of them, by columns from.. of a strip. Each of the passes over a strip fetches
- * its share of the next. */
+/* Tiles m.. of x, `rows` of them, by columns from.. of a strip. Each of the passes over a strip
+ * fetches its share of the next. */
 INLINE void add_piece(const block *b, const strip *s, const piece *part, int m, int form, int rows)
 {
     int columns = step_columns(form), step = (int)(part->from - b->column) / columns,

@@ -1,5 +1,5 @@
-/* matmul_avx2.c - products on AVX2. maddubs saturates at two products of 255 * 127, so that bytes are
- * multiplied as words; nibbles are small enough for it. */
+/* matmul_avx2.c - products on AVX2. maddubs saturates at two products of 255 * 127, so that
+ * bytes are multiplied as words; nibbles are small enough for it. */
 #include "vec_avx2.h"
 
 #include "matmul_simd.h"

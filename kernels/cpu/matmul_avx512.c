@@ -1,5 +1,6 @@
-/* matmul_avx512.c - products on AVX-512 without VNNI, and of f32 activations: bytes are multiplied as
- * words, since two products of 255 * 127 do not fit in 16 bits; codes of 4 bits are small enough. */
+/* matmul_avx512.c - products on AVX-512 without VNNI, and of f32 activations: bytes are
+ * multiplied as words, since two products of 255 * 127 do not fit in 16 bits; codes of 4 bits
+ * are small enough. */
 #include "vec_avx512.h"
 
 #include "matmul_simd.h"

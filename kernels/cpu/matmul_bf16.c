@@ -1,6 +1,7 @@
-/* matmul_bf16.c - products of bf16 activations on AVX-512 BF16: dpbf16ps adds two products to a lane,
- * at twice the rate of f32. Codes less their zero points are integers of up to 8 bits, exact in bf16;
- * scales meet the f32 sums, group by group. Products and sums below 2^-126 are flushed to 0. */
+/* matmul_bf16.c - products of bf16 activations on AVX-512 BF16: dpbf16ps adds two products to a
+ * lane, at twice the rate of f32. Codes less their zero points are integers of up to 8 bits,
+ * exact in bf16; scales meet the f32 sums, group by group. Products and sums below 2^-126 are
+ * flushed to 0. */
 #include "vec_avx512.h"
 
 #include "matmul_simd.h"

@@ -1,19 +1,20 @@
-/* matmul_direct_512.h - products on 512-bit vectors, any number of rows of x: codes go from packed
- * memory into the sums, and nothing but x is laid out; one text for int8, bf16 and f32 x.
+/* matmul_direct_512.h - products on 512-bit vectors, any number of rows of x: codes go from
+ * packed memory into the sums, and nothing but x is laid out; one text for int8, bf16 and f32 x.
  *
  *   panels of weights  (panel.h) read in strips: WIDE panels x a block of columns
  *   block of x         [96 rows][STEPS][4 bytes], rows apart by 64 bytes more than a power of two,
  *                      which would put all rows into one set of the cache
  *   sums               [96][TILE_N] of the group that is open, and of y
  *
- * A step is 4 bytes of x: four codes, two bf16 or one f32. It is broadcast and multiplied with an
- * operand: the step's columns of 16 rows of W, made of a 64-byte block of codes in registers. A pass
- * of ROWS rows by WIDE panels keeps its sums in registers for a piece: the part of a block of columns
- * that lies in one group.
+ * A step is 4 bytes of x: four codes, two bf16 or one f32. It is broadcast and multiplied with
+ * an operand: the step's columns of 16 rows of W, made of a 64-byte block of codes in registers.
+ * A pass of ROWS rows by WIDE panels keeps its sums in registers for a piece: the part of a
+ * block of columns that lies in one group.
  *
- * Bound: few rows, reading the weights once: a pass reads several panels at once, since one stream of
- * memory is slower than four, and asks for lines AHEAD bytes before it needs them. Many rows: the
- * products, one vector of them a cycle; operands are made on ports that products leave free. */
+ * Bound: few rows, reading the weights once: a pass reads several panels at once, since one
+ * stream of memory is slower than four, and asks for lines AHEAD bytes before it needs them.
+ * Many rows: the products, one vector of them a cycle; operands are made on ports that products
+ * leave free. */
 #ifndef NIB_CPU_MATMUL_DIRECT_512_H
 #define NIB_CPU_MATMUL_DIRECT_512_H
 
@@ -58,8 +59,8 @@ typedef struct strip {
 
 /* ---- multiplying ---- */
 
-/* Adds blocks of columns at at.. of each panel. Two texts, since sums that change their type between
- * steps leave the registers (GCC 12). */
+/* Adds blocks of columns at at.. of each panel. Two texts, since sums that change their type
+ * between steps leave the registers (GCC 12). */
 #define ADD_BLOCKS(name, vector, add)                                                              \
     INLINE void name(vector *sums, const nib_u8 *codes, nib_i64 step, const strip *s, nib_i64 at,  \
                      nib_i64 end, const nib_u8 *x, const decoder *d, int form, int how, int bits,  \
@@ -99,8 +100,8 @@ INLINE const nib_u8 *row_at(const tile *t, int r0, int rows)
     return rows == 1 ? t->only : t->x + r0 * X_PITCH;
 }
 
-/* Scales and offsets are prefetched AHEAD_GROUPS ahead, past the last for the next item: 7 % of the time
- * of one row of bf16 x on codes of 4 bits, and nothing for int8 x. */
+/* Scales and offsets are prefetched AHEAD_GROUPS ahead, past the last for the next item: 7 % of
+ * the time of one row of bf16 x on codes of 4 bits, and nothing for int8 x. */
 INLINE void fetch_params(const panels *p, const nib_args *a, const tile *t, const strip *s,
                          nib_i64 g, int wide)
 {
@@ -266,8 +267,8 @@ INLINE void cut_block(tile *t, const nib_args *a, const strip *s)
         t->pieces[t->piece_count] = piece_at(a, t->piece_count, k, s->begin, s->end);
 }
 
-/* `bytes` are a multiple of 32. With memcpy products of 8 and 12 rows of int8 took 5 % longer (glibc
- * 2.36, Zen 4). */
+/* `bytes` are a multiple of 32. With memcpy products of 8 and 12 rows of int8 took 5 % longer
+ * (glibc 2.36, Zen 4). */
 INLINE void copy_halves(nib_u8 *to, const nib_u8 *from, nib_i64 bytes)
 {
     for (nib_i64 i = 0; i < bytes; i += 32)
@@ -342,7 +343,8 @@ typedef void pass_function(tile *t, const nib_args *a, const panels *p, const st
     static pass_function *const name[] = {name##_1, name##_2,  name##_4,  name##_6,                \
                                           name##_8, name##_10, name##_12, name##_6_few};
 
-/* Rows of the next pass where `count` are left: as few passes as can be, of about as many rows each. */
+/* Rows of the next pass where `count` are left: as few passes as can be, of about as many rows
+ * each. */
 INLINE int pass_rows(int count)
 {
     int passes = (count + MOST_PASS_ROWS - 1) / MOST_PASS_ROWS,

@@ -1,14 +1,14 @@
-/* matmul_large_simd.h - products of many rows of x where vectors are few and narrow (AVX2): a block of
- * weights and a block of x are laid out in the cache, then multiplied.
+/* matmul_large_simd.h - products of many rows of x where vectors are few and narrow (AVX2): a
+ * block of weights and a block of x are laid out in the cache, then multiplied.
  *
  *   block of weights   [128 / (WIDE * LANES)][STEPS][WIDE * LANES columns of y][4 bytes]: i16 or f32
  *   block of x         [96 rows][STEPS][4 bytes], rows apart by 64 bytes more than a power of two,
  *                      which would put all rows into one set of the cache
  *   sums               [96][128] of the group that is open, and of y
  *
- * A step is 4 bytes of x: one broadcast, multiplied with a vector of W. A pass of ROWS rows by WIDE
- * vectors keeps its sums in registers for a piece: the part of a block that lies in one group.
- * Bound: the products. Laying out costs a step in 96 for W and a step in 128 for x. */
+ * A step is 4 bytes of x: one broadcast, multiplied with a vector of W. A pass of ROWS rows by
+ * WIDE vectors keeps its sums in registers for a piece: the part of a block that lies in one
+ * group. Bound: the products. Laying out costs a step in 96 for W and a step in 128 for x. */
 #ifndef NIB_CPU_MATMUL_LARGE_SIMD_H
 #define NIB_CPU_MATMUL_LARGE_SIMD_H
 
@@ -92,8 +92,8 @@ INLINE void lay_piece(blocks *b, const panels *p, const nib_args *a, const piece
     }
 }
 
-/* Sums of w' from the begin of the piece's group on, as a product with ones; those of a group that goes
- * on are kept last. */
+/* Sums of w' from the begin of the piece's group on, as a product with ones; those of a group
+ * that goes on are kept last. */
 INLINE void total_piece(blocks *b, const piece *part, int wide)
 {
     vi one = v_splat_int(0x00010001);
@@ -160,8 +160,8 @@ INLINE void end_floats(blocks *b, const nib_args *a, const panels *p, const piec
     v_store(total, (vi)y);
 }
 
-/* The sums of a pass over `steps` steps, from those that are open or from 0. Two texts, since sums that
- * change their type between steps leave the registers (GCC 12). */
+/* The sums of a pass over `steps` steps, from those that are open or from 0. Two texts, since
+ * sums that change their type between steps leave the registers (GCC 12). */
 #define PASS(name, vector, add)                                                                    \
     INLINE void name(vector *sums, const blocks *b, const piece *part, int r0, int first,          \
                      const nib_u8 *w, const nib_u8 *x, nib_i64 steps, int rows, int wide)          \

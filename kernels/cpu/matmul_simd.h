@@ -1,6 +1,6 @@
-/* matmul_simd.h - what products on AVX2 (matmul_small_*.h, matmul_large_simd.h) and on 512-bit vectors
- * (matmul_direct_512.h) share: vectors of a panel, a group's scales, pieces of columns, and the end of
- * a row of y. Over either vec_*.h. */
+/* matmul_simd.h - what products on AVX2 (matmul_small_*.h, matmul_large_simd.h) and on 512-bit
+ * vectors (matmul_direct_512.h) share: vectors of a panel, a group's scales, pieces of columns,
+ * and the end of a row of y. Over either vec_*.h. */
 #ifndef NIB_CPU_MATMUL_SIMD_H
 #define NIB_CPU_MATMUL_SIMD_H
 

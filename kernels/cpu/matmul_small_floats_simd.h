@@ -1,13 +1,13 @@
-/* matmul_small_floats_simd.h - few rows of f32 x: matmul_small_simd.h with codes made f32 on the way,
- * exactly. Bound: reading the weights once, up to two rows; from there, making values of codes and the
- * products. */
+/* matmul_small_floats_simd.h - few rows of f32 x: matmul_small_simd.h with codes made f32 on the
+ * way, exactly. Bound: reading the weights once, up to two rows; from there, making values of
+ * codes and the products. */
 #ifndef NIB_CPU_MATMUL_SMALL_FLOATS_SIMD_H
 #define NIB_CPU_MATMUL_SMALL_FLOATS_SIMD_H
 
 #include "matmul_small_simd.h"
 
-/* `zeros`: what is subtracted from the codes of each vector. Sums are kept twice where there are few,
- * for even and for odd columns: a chain of additions is slower than reading. */
+/* `zeros`: what is subtracted from the codes of each vector. Sums are kept twice where there are
+ * few, for even and for odd columns: a chain of additions is slower than reading. */
 INLINE void add_products(vf *sums, const panels *p, int first, const vi *zeros, const float *x,
                          nib_i64 pitch, nib_i64 from, nib_i64 to, int rows, int vectors, int bits)
 {

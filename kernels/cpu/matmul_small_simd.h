@@ -2,9 +2,9 @@
  *
  *   4 panels (panel.h) x 1 to 4 rows of x at once  ->  y [rows, 64]
  *
- * Bound: reading the weights once. A thread reads several panels at once, since one stream of memory is
- * slower than four, and asks for lines AHEAD bytes before it needs them; behind a panel's end those
- * are the next item's. */
+ * Bound: reading the weights once. A thread reads several panels at once, since one stream of
+ * memory is slower than four, and asks for lines AHEAD bytes before it needs them; behind a
+ * panel's end those are the next item's. */
 #ifndef NIB_CPU_MATMUL_SMALL_SIMD_H
 #define NIB_CPU_MATMUL_SMALL_SIMD_H
 
@@ -23,8 +23,8 @@ INLINE void fetch(const nib_u8 *p, int v)
     if (v % VECTORS == 0) _mm_prefetch((const char *)p, _MM_HINT_T0);
 }
 
-/* A kernel for tiles of `tile_rows` rows of x and 64 of W: `vectors` vectors of W meet `at_once` rows
- * after the other while they are in the cache. */
+/* A kernel for tiles of `tile_rows` rows of x and 64 of W: `vectors` vectors of W meet `at_once`
+ * rows after the other while they are in the cache. */
 #define SMALL_KERNEL(name, item_of, tile_rows, at_once, vectors)                                   \
     NIB_CPU_KERNEL(name)                                                                           \
     {                                                                                              \

@@ -1,5 +1,5 @@
-/* matmul_vnni.c - products of int8 activations on AVX-512 VNNI: dpbusd adds four products u8 x s8 to a
- * lane, exactly, at the rate of one multiplication. */
+/* matmul_vnni.c - products of int8 activations on AVX-512 VNNI: dpbusd adds four products u8 x
+ * s8 to a lane, exactly, at the rate of one multiplication. */
 #include "vec_avx512.h"
 
 #include "matmul_simd.h"

@@ -1,6 +1,6 @@
-/* operands_512.h - what products on 512-bit vectors (matmul_direct_512.h) and on tiles (matmul_amx.c)
- * multiply x with: a step's columns of 16 rows of W, 4 bytes a row, made of a 64-byte block of codes. A
- * step is four codes, two bf16 or one f32. */
+/* operands_512.h - what products on 512-bit vectors (matmul_direct_512.h) and on tiles
+ * (matmul_amx.c) multiply x with: a step's columns of 16 rows of W, 4 bytes a row, made of a
+ * 64-byte block of codes. A step is four codes, two bf16 or one f32. */
 #ifndef NIB_CPU_OPERANDS_512_H
 #define NIB_CPU_OPERANDS_512_H
 
@@ -8,8 +8,8 @@
 
 enum { MOST_WIDE = 4 /* panels that are decoded side by side */ };
 
-/* How codes become operands: as they are; bf16 by a table; by a table, less zeros that leave -16..15;
- * by arithmetic. */
+/* How codes become operands: as they are; bf16 by a table; by a table, less zeros that leave
+ * -16..15; by arithmetic. */
 enum { AS_CODES, BY_TABLE, LESS_ZEROS, BY_VALUE };
 
 typedef struct decoder {

@@ -9,8 +9,8 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* Codes k..k+7 of row n, one a byte, as the plane has them. Rows are streams of whole octets; `width`
- * is a constant for the usual ones, so that a load is one instruction. */
+/* Codes k..k+7 of row n, one a byte, as the plane has them. Rows are streams of whole octets;
+ * `width` is a constant for the usual ones, so that a load is one instruction. */
 static inline uint64_t load_octet(const nib_u8 *plane, const nib_place *p, nib_i64 n, nib_i64 k,
                                   int width)
 {
@@ -74,8 +74,8 @@ static void pack_panel(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_
     else pack_codes(span, a, panel, width, 8);
 }
 
-/* Scales and offsets of group g of row n, which is row r of its panel. A cell that decodes to NaN gets
- * the scale NaN. */
+/* Scales and offsets of group g of row n, which is row r of its panel. A cell that decodes to
+ * NaN gets the scale NaN. */
 static void pack_cell(void *const span[NIB_HOST_SPANS], const nib_args *a, nib_i64 n, nib_i64 g)
 {
     nib_u8 *to = span[NIB_Y];

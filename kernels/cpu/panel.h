@@ -1,5 +1,5 @@
-/* panel.h - packed weights "panel", which every vector kernel of the cpu reads: 16 rows of W side by
- * side, so that one vector of 16 lanes holds codes of 16 rows, and x is a broadcast.
+/* panel.h - packed weights "panel", which every vector kernel of the cpu reads: 16 rows of W
+ * side by side, so that one vector of 16 lanes holds codes of 16 rows, and x is a broadcast.
  *
  *   codes    [N/16][K/8][16 rows][4 bytes], 4 bits: byte b of a block holds k = b in its low half and
  *            k = 4 + b in its high half; for float x: half i of word h (2 bytes) holds k = 2i + h,
@@ -7,8 +7,9 @@
  *            [N/16][K/4][16 rows][4 bytes], 8 bits: byte b holds k = b
  *   scales   [N/16][G][16], as stored (f16, bf16 or f32); offsets likewise: z' int8, or mins
  *
- * Codes are unsigned: w' + 8 or w' + 128; 0 behind K, so that they add nothing to sums. N is rounded
- * up to 64, four panels: one work item of a product, and four streams of memory for a thread. */
+ * Codes are unsigned: w' + 8 or w' + 128; 0 behind K, so that they add nothing to sums. N is
+ * rounded up to 64, four panels: one work item of a product, and four streams of memory for a
+ * thread. */
 #ifndef NIB_CPU_PANEL_H
 #define NIB_CPU_PANEL_H
 

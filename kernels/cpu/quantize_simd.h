@@ -3,14 +3,14 @@
  *
  *   x [rows, cols]  ->  keys of a batch of groups -> their cells -> codes, while x is in the cache
  *
- * Bound: reading x once and writing codes and scales once: 2 + bits / 8 bytes an element of bf16.
- * The next batch comes in during the pass for codes, as the pass for ranges is too short to fetch in:
- * half of it there cost int8 a fifth of its speed on Zen 4.
+ * Bound: reading x once and writing codes and scales once: 2 + bits / 8 bytes an element of
+ * bf16. The next batch comes in during the pass for codes, as the pass for ranges is too short
+ * to fetch in: half of it there cost int8 a fifth of its speed on Zen 4.
  *
- * A group is done here if its values are finite and its scale is neither tiny nor huge (is_ordinary);
- * any other goes to the plain kernel. So nothing here admits or flushes values: a subnormal x
- * encodes as 0 does, since |x / s| < 2^-66, and so does |(x - m) / s| where m is as small; where m
- * is not, x - m rounds to -m. */
+ * A group is done here if its values are finite and its scale is neither tiny nor huge
+ * (is_ordinary); any other goes to the plain kernel. So nothing here admits or flushes values: a
+ * subnormal x encodes as 0 does, since |x / s| < 2^-66, and so does |(x - m) / s| where m is as
+ * small; where m is not, x - m rounds to -m. */
 #include "cells_simd.h"
 #include "divide_simd.h"
 #include "kernels.h"

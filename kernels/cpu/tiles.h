@@ -4,9 +4,9 @@
  *   tile_dot_unsigned  the same with u8 w
  *   tile_dot_bf16      sum[m][n] += x[m][2k + i] * w[k][2n + i]    i = 0..1: f32, bf16 x and w
  *
- * The instructions themselves: of what GCC 12's own functions read, _tile_loadconfig declares 8 bytes
- * and _tile_loadd none, so that stores before them may come too late, or never. Tests put an emulation
- * in their place (NIB_TILES names it: tests/tiles_on_host.h). */
+ * The instructions themselves: of what GCC 12's own functions read, _tile_loadconfig declares 8
+ * bytes and _tile_loadd none, so that stores before them may come too late, or never. Tests put
+ * an emulation in their place (NIB_TILES names it: tests/tiles_on_host.h). */
 #ifndef NIB_CPU_TILES_H
 #define NIB_CPU_TILES_H
 

@@ -58,12 +58,12 @@ template <int lanes> DEVICE bool any_of(bool holds)
 
 /* ---- elements in ---- */
 
-/* Where chunk p of the tile lies, of rows of `chunks` chunks of 16 bytes: its last bits are turned by
- * those of p / 8. */
+/* Where chunk p of the tile lies, of rows of `chunks` chunks of 16 bytes: its last bits are
+ * turned by those of p / 8. */
 template <int chunks> DEVICE int chunk_at(int p) { return p ^ (p >> 3 & (chunks - 1)); }
 
-/* Sends for `count` elements from `first` on, whose raw bits are of type `raw`; the others of the 32
- * rows are zeros. Where x is not aligned to 16 bytes, an element at a time. */
+/* Sends for `count` elements from `first` on, whose raw bits are of type `raw`; the others of
+ * the 32 rows are zeros. Where x is not aligned to 16 bytes, an element at a time. */
 template <int n, class raw>
 DEVICE void send_rows(uint4 *rows, const void *x, nib_i64 first, int count)
 {

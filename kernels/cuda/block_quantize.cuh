@@ -39,7 +39,8 @@ template <int lanes> DEVICE void gather(float value, float *all)
     for (int k = 0; k < lanes; k++) all[k] = __shfl_sync(~0u, value, k, lanes);
 }
 
-/* The sum of x * x over the block, in its order: each lane goes on where the one before it ended. */
+/* The sum of x * x over the block, in its order: each lane goes on where the one before it
+ * ended. */
 template <int lanes, int n> DEVICE float sum_squares(const float (&x)[n])
 {
     float sum = 0.0f;
@@ -336,8 +337,8 @@ DEVICE void quantize_tiles(block_tile<block> &t, const nib_spans &s, const nib_a
     }
 }
 
-/* resident: blocks of threads on a unit, by which registers are shared out; weighted: there may be an
- * importance. */
+/* resident: blocks of threads on a unit, by which registers are shared out; weighted: there may
+ * be an importance. */
 #define QUANTIZE(ID, name, resident, weighted)                                                     \
     extern "C" __global__ void __launch_bounds__(NIB_BLOCK_THREADS, resident)                      \
         nib_cuda_quantize_blocks_##name(nib_spans s, nib_args a, nib_i64 items)                    \

@@ -5,8 +5,9 @@
  *            plane; groups' scales come by shuffle
  *   global   16 or 32 bytes of elements a lane, side by side; or codes by way of shared memory
  *
- * Bound: memory; 11 to 18 instructions a weight to F16, 11 to 25 to planes. On sm_90a by nvcc 13.0
- * at most 44 registers, and 12800 bytes of shared memory for 4 warps; no spills, no local memory. */
+ * Bound: memory; 11 to 18 instructions a weight to F16, 11 to 25 to planes. On sm_90a by nvcc
+ * 13.0 at most 44 registers, and 12800 bytes of shared memory for 4 warps; no spills, no local
+ * memory. */
 #include "block.cuh"
 
 /* Shared memory of a warp: this tile's blocks and the next one's; codes of planes. */

@@ -1,4 +1,5 @@
-/* blocks_256.cu - elements to ggml's blocks of 256 (docs/schemes/k_blocks.md), 8 or 16 lanes a block.
+/* blocks_256.cu - elements to ggml's blocks of 256 (docs/schemes/k_blocks.md), 8 or 16 lanes a
+ * block.
  *
  * Bound: the searches' arithmetic. On sm_90a by nvcc 13.0, without spills or local memory;
  * instructions a weight without and with an importance (bench/predicted.py says how counted):

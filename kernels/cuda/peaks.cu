@@ -1,12 +1,12 @@
-/* peaks.cu - multiply-adds on registers alone: the roofs of products that `nibble bench` measures
- * (host/bench/roofs_cuda.c). libnibble has no rows for them.
+/* peaks.cu - multiply-adds on registers alone: the roofs of products that `nibble bench`
+ * measures (host/bench/roofs_cuda.c). libnibble has no rows for them.
  *
  *   f16, bf16, s8   a warp takes 8 tiles of 16 x 8 in turn, so that 16 warps a unit hide the latency
  *   f32             a thread takes 16 sums in turn
  *
- * Each thread leaves its sums' sum in s.y. Operands are not zeros: those draw less power, and clocks
- * rise. Bound: the tensor cores by way of mma.sync, which on sm_90a is not all they can (wgmma); and
- * the units for f32. */
+ * Each thread leaves its sums' sum in s.y. Operands are not zeros: those draw less power, and
+ * clocks rise. Bound: the tensor cores by way of mma.sync, which on sm_90a is not all they can
+ * (wgmma); and the units for f32. */
 #include "device.cuh"
 
 enum { TILES = 8, SUMS = 16 };

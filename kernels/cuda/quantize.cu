@@ -13,8 +13,9 @@
  *   cells,    anything: a warp finds a cell's range; then a thread encodes 8 elements.
  *   codes
  *
- * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an element.
- * At an H200's 4.8 TB/s that leaves about 17 instruction slots an element, hence nib_quotient. */
+ * Bound: memory, one read and one write of each byte; int4 g128 bf16 moves 2.516 bytes an
+ * element. At an H200's 4.8 TB/s that leaves about 17 instruction slots an element, hence
+ * nib_quotient. */
 #include "device.cuh"
 
 #include "../common/quotient.h"

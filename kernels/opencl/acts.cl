@@ -1,5 +1,5 @@
-/* acts.cl - activations as the matmuls read them: padded rows of floats, or of int8 codes with their
- * scales, zero points and sums (docs/numerics.md section 9).
+/* acts.cl - activations as the matmuls read them: padded rows of floats, or of int8 codes with
+ * their scales, zero points and sums (docs/numerics.md section 9).
  *
  *   work-group = a row; lanes stride over it 8 elements at a time: the range, a tree in local memory,
  *   the codes; then over its groups: the sums

@@ -1,5 +1,5 @@
-/* block_source.h - where the searches of common/block_parts.h get the values of a block: global memory,
- * anew each time they are needed. */
+/* block_source.h - where the searches of common/block_parts.h get the values of a block: global
+ * memory, anew each time they are needed. */
 #ifndef NIB_OPENCL_BLOCK_SOURCE_H
 #define NIB_OPENCL_BLOCK_SOURCE_H
 

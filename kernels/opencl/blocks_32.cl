@@ -6,7 +6,8 @@
  * row); the searches' arithmetic with one. */
 #include "block.h"
 
-/* Intel's runtime for CPUs (2026.2) makes vectors of the sum of a row, in another order; not of this. */
+/* Intel's runtime for CPUs (2026.2) makes vectors of the sum of a row, in another order; not of
+ * this. */
 #if defined(NIB_CPU)
 #define IN_ORDER volatile
 #else

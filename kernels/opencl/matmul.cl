@@ -1,17 +1,17 @@
-/* matmul.cl - y = x * dequant(W)^T + bias for few rows of x, and for weights that no other kernel
- * takes.
+/* matmul.cl - y = x * dequant(W)^T + bias for few rows of x, and for weights that no other
+ * kernel takes.
  *
  *   matmul_few_1, _4   work-group = 16 rows of W (product.h) x 1 or 4 rows of x; lanes stride over K, 8
  *                      columns at a time; their sums meet in local memory, in lane order
  *   matmul_any         work-item = one element of y, K in index order
  *
- * A chunk of x is staged in local memory as floats. Int8 products are floats too: 8 of them are below
- * 2^24, so their sum is exact, and sums of 8 are added as integers. Where the device has integer dot
- * products and x has no zero points, x is staged as it is, and the bytes of a word, masked to their
- * low or high halves where codes have 4 bits, meet 4 neighbouring columns of it.
+ * A chunk of x is staged in local memory as floats. Int8 products are floats too: 8 of them are
+ * below 2^24, so their sum is exact, and sums of 8 are added as integers. Where the device has
+ * integer dot products and x has no zero points, x is staged as it is, and the bytes of a word,
+ * masked to their low or high halves where codes have 4 bits, meet 4 neighbouring columns of it.
  *
- * Bound: memory, the packed weights once; on a CPU about as much by instructions: 4 for each 16 codes
- * (shift, mask, subtract, multiply-add). */
+ * Bound: memory, the packed weights once; on a CPU about as much by instructions: 4 for each 16
+ * codes (shift, mask, subtract, multiply-add). */
 #include "product.h"
 
 #define CHUNK 1024

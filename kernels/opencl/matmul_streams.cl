@@ -7,18 +7,19 @@
  *       panel 1  | columns 0..7 | 8..15 | ...
  *       panel 2  ...
  *
- * x is read where it lies; no local memory and no barriers. Floats are multiplied as in matmul.cl.
- * Int8 codes are multiplied two columns at a time: a CPU adds the products of two neighbouring int16 in
- * one instruction, and the fields of a word, masked, are two such numbers, columns c and c + 2:
+ * x is read where it lies; no local memory and no barriers. Floats are multiplied as in
+ * matmul.cl. Int8 codes are multiplied two columns at a time: a CPU adds the products of two
+ * neighbouring int16 in one instruction, and the fields of a word, masked, are two such numbers,
+ * columns c and c + 2:
  *
  *   4 bits  word & 0x000f000f: columns 0, 2    >> 8: 1, 3    >> 4: 4, 6    >> 12: 5, 7
  *   8 bits  word & 0x00ff00ff: columns 0, 2    >> 8: 1, 3, and the same of the next word
  *
  * Fields are w' + E; (E + z') times the sum of x comes off at the end of a group.
  *
- * Bound: memory, the packed weights once. On PoCL 3.1 and a Zen 4 the time of the CPU backend's kernels,
- * 24 to 32 GB/s of two cores (docs/benchmarks.md), where one stream and 4 instructions for each 16
- * codes made it 1.5 to 2.4 times that. */
+ * Bound: memory, the packed weights once. On PoCL 3.1 and a Zen 4 the time of the CPU backend's
+ * kernels, 24 to 32 GB/s of two cores (docs/benchmarks.md), where one stream and 4 instructions
+ * for each 16 codes made it 1.5 to 2.4 times that. */
 #include "product.h"
 
 #define PANELS 4

@@ -12,8 +12,8 @@
  *
  *       w[32][64], x[32][64 + 1]
  *
- * Weights are staged scaled. Where the sum must be exact they are staged as integers: 32 products
- * of at most 255 * 255 are below 2^24, and the step's sums are added as integers.
+ * Weights are staged scaled. Where the sum must be exact they are staged as integers: 32
+ * products of at most 255 * 255 are below 2^24, and the step's sums are added as integers.
  *
  * Bound: multiply-adds: a lane reads 20 floats of local memory for 64 of them. */
 #include "product.h"

@@ -35,7 +35,8 @@
 /* Functions of a kernel's inner loop, whose constant arguments make loops straight. */
 #define NIB_INLINE static inline __attribute__((always_inline))
 
-/* a * b + c, in one rounding or in two: either is within the bound, and exact where integers are. */
+/* a * b + c, in one rounding or in two: either is within the bound, and exact where integers
+ * are. */
 #if defined(FP_FAST_FMAF) || defined(__FMA__) /* clang for x86 */
 #define NIB_MAD(a, b, c) fma(a, b, c)
 #else
@@ -107,7 +108,8 @@ NIB_FN float8 nib_x_8(__global const uchar *x, nib_args a, nib_i64 m, nib_i64 k)
 
 /* ---- y ---- */
 
-/* Ends the sum of row n of W and row m of x, and stores it. An exact sum comes as an integer's bits. */
+/* Ends the sum of row n of W and row m of x, and stores it. An exact sum comes as an integer's
+ * bits. */
 NIB_FN void nib_finish(__global const uchar *x, __global const uchar *weights,
                        __global const uchar *bias, __global uchar *y, nib_args a, nib_i64 m,
                        nib_i64 n, float sum)

@@ -1,5 +1,5 @@
-/* blocks_search.c - the searches for a group's scale: docs/numerics.md section 10. Sums run in index
- * order; products associate to the left. */
+/* blocks_search.c - the searches for a group's scale: docs/numerics.md section 10. Sums run in
+ * index order; products associate to the left. */
 #include "blocks.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* fuzz_imatrix.c - any bytes as an importance matrix, of either format. What is accepted holds finite
- * values and finds its own names. */
+/* fuzz_imatrix.c - any bytes as an importance matrix, of either format. What is accepted holds
+ * finite values and finds its own names. */
 #include "../../host/formats/imatrix.h"
 
 #include <math.h>
