@@ -102,7 +102,7 @@ expect 0 "warning: int4 is refused: group size 128 does not divide" "$nibble" pl
 holds "the other schemes are shown" grep -q "^ int8 .* MB " out
 holds "the refused one is in the table, and without details" test "$(grep -c int4 out)" -eq 2
 for mixture in q4_0 q2_k_s f16 copy; do
-    holds "$mixture does not know the names" grep -q "^ $mixture  *-  *-  *-  llama.cpp  *needs --gguf-template or --architecture$" out
+    holds "$mixture does not know the names" grep -q "^needs --gguf-template or --architecture:.* $mixture\( \|$\)" out
 done
 expect 2 "set --group-size to 88, 64, 44, 32, or --group-fallback to channel or skip" "$nibble" plan odd.safetensors --scheme int4
 expect 2 "set --architecture, or --gguf-template" "$nibble" plan model --scheme q4_k_m

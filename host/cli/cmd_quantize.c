@@ -219,12 +219,28 @@ static const struct {
     {"set --architecture", "needs --gguf-template or --architecture"},
 };
 
-/* NULL: nothing; it does not fit the model. */
-static const char *lacking(const char *error)
+enum { LACKS = sizeof lacks / sizeof lacks[0] };
+
+/* Its row; -1: nothing, the scheme does not fit the model. */
+static int lacking(const char *error)
 {
-    for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
-        if (strstr(error, lacks[i].words)) return lacks[i].note;
-    return NULL;
+    for (int i = 0; i < LACKS; i++)
+        if (strstr(error, lacks[i].words)) return i;
+    return -1;
+}
+
+/* A refused scheme: an entry, and a row, but in text for what it lacks. */
+static void add_refused(const cli_settings *settings, const char *name, const char *loads,
+                        cli_table *t, json_t *list)
+{
+    int lack = lacking(error_words());
+    json_array_append_new(
+        list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(error_words())));
+    if (lack >= 0 && settings->as == AS_TEXT) return;
+    table_cell(t, "%s", name);
+    for (int column = 0; column < 3; column++) table_none(t);
+    table_cell(t, "%s", loads);
+    table_cell(t, "%s", lack >= 0 ? lacks[lack].note : "refused");
 }
 
 /* What the output would weigh as `scheme`: a row and an entry. */
@@ -236,16 +252,11 @@ static nib_status add_scheme(const cli_settings *settings, const nib_file *file,
     nib_status status = nib_job_create(file, &options, &job);
     const char *name = choice_name(scheme),
                *loads = scheme->mixture ? "llama.cpp" : scheme->scheme->loads;
-    table_cell(t, "%s", name);
     if (status != NIB_OK) {
-        const char *note = lacking(error_words());
-        json_array_append_new(
-            list, json_pack("{s:s, s:o}", "scheme", name, "refused", json_text(error_words())));
-        for (int column = 0; column < 3; column++) table_none(t);
-        table_cell(t, "%s", loads);
-        table_cell(t, "%s", note ? note : "refused");
+        add_refused(settings, name, loads, t, list);
         return status;
     }
+    table_cell(t, "%s", name);
     nib_job_totals totals;
     if (is_default) warn_of_idle(settings, job);
     nib_job_sum(job, &totals);
@@ -284,7 +295,7 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         table_new("scheme|>size|>bits/weight|>times smaller|loads in|note", settings->as);
     int64_t parameters = file_elements(file);
     choice scheme;
-    char refusal[600] = "";
+    char refusal[600] = "", names[LACKS][400] = {""};
     int fitting = 0, code = 0;
     *fits_ret = 1;
     for (size_t i = 0; scheme_at(usual->mixture != NULL, i, &scheme); i++) {
@@ -293,7 +304,12 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
         fitting += status == NIB_OK;
         if (status == NIB_OK) continue;
         if (is_default) *fits_ret = 0;
-        if (*refusal || (!is_default && lacking(error_words()))) continue;
+        int lack = lacking(error_words());
+        if (lack >= 0) {
+            size_t used = strlen(names[lack]);
+            snprintf(names[lack] + used, sizeof names[lack] - used, " %s", choice_name(&scheme));
+        }
+        if (*refusal || (!is_default && lack >= 0)) continue;
         code = nib_status_exit_code(status);
         snprintf(refusal, sizeof refusal, "%s is refused: %s", choice_name(&scheme), error_words());
     }
@@ -307,6 +323,8 @@ static int plan_schemes(const cli_command *command, const cli_settings *settings
     } else {
         json_decref(result);
         printed = table_print(t);
+        for (int i = 0; i < LACKS && settings->as == AS_TEXT; i++)
+            if (*names[i]) printf("\n%s:%s\n", lacks[i].note, names[i]);
     }
     if (!fitting) return fail(code, "%s", refusal);
     if (*refusal) warn(settings, "%s", refusal);
