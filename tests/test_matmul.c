@@ -65,6 +65,14 @@ static int64_t cells(const matmul_case *c)
     return g->rows && g->cols ? g->period * ((g->cols + g->group - 1) / g->group) : 0;
 }
 
+/* Zero points that no rule makes: up to one more than a kernel's tables may hold, or far from them. */
+static void plant_zeros(matmul_case *c)
+{
+    uint64_t most = (uint64_t)PICK(16, 17, 40);
+    for (int64_t i = 0; i < cells(c); i++)
+        c->planes[NIB_PLANE_OFFSETS][i] = (unsigned char)(check_random(&walk.random) % (most + 1));
+}
+
 /* Weights: quantized from noise by `ref`. An exact case has scales 2^-1..2^1, and mins that are
  * whole numbers. */
 static void make_weights(matmul_case *c)
@@ -85,7 +93,13 @@ static void make_weights(matmul_case *c)
         if (nib_rule_offset(q->rule) == NIB_OFFSET_MIN)
             store(c->planes[NIB_PLANE_OFFSETS], q->scale_type, i, (float)PICK(-3, -1, 0, 2));
     }
-    if (c->with_nan && cells(c)) store(c->planes[NIB_PLANE_SCALES], q->scale_type, 0, NAN);
+    nib_offset offset = nib_rule_offset(q->rule);
+    if (offset == NIB_OFFSET_ZERO && q->bits <= 4 && check_random(&walk.random) % 4 == 0)
+        plant_zeros(c);
+    int plane = offset == NIB_OFFSET_MIN ? (int)PICK(NIB_PLANE_SCALES, NIB_PLANE_OFFSETS)
+                                         : NIB_PLANE_SCALES;
+    if (c->with_nan && cells(c))
+        store(c->planes[plane], q->scale_type, 0, check_random(&walk.random) % 2 ? INFINITY : NAN);
     free(noise);
 }
 
@@ -405,7 +419,7 @@ static matmul_case make_case(const nib_kernel *kernel, int exact)
     q->scale_type = (nib_dtype)PICK(NIB_F32, NIB_F16, NIB_BF16);
     c.k = PICK(0, 1, 31, 32, 33, 64, 96, 127, 128, 129, 256, 300, 384, 512, 520, 1100, 2100);
     c.n = around(row->tile_n, c.k > 2048 ? 80 : 400); /* more columns than a kernel keeps at once */
-    CHECK_OK(nib_grid_rows(c.n, c.k, PICK(0, 0, 1, 10, 16, 32, 64, 128, 256), &q->grid));
+    CHECK_OK(nib_grid_rows(c.n, c.k, PICK(0, 0, 1, 8, 10, 16, 24, 32, 64, 128, 256), &q->grid));
     if (check_random(&walk.random) % 8 == 0) CHECK_OK(nib_grid_tensor(c.n, c.k, &q->grid));
     int64_t most = row->to_m ? row->to_m : 300;
     c.m = around(row->tile_m, most);
@@ -480,6 +494,8 @@ static void walk_acts(const nib_kernel *kernel, int cases)
         a.p.m = c.m, a.p.x_rows = (c.m + tile - 1) / tile * tile, a.p.x_form = form;
         a.p.pack_cols = (c.k + width - 1) / width * width, a.p.x_pitch = c.x_pitch;
         make_x(&c);
+        for (int64_t k = 0; i % 8 == 1 && c.desc.acts < NIB_ACTS_CODES && c.m && k < c.k; k++)
+            store(c.x, c.desc.x_type, k, 0x1p-130f); /* row 0: subnormal, so empty */
         unsigned char *expected = run_acts(&c, &a, walk.ref, NULL);
         unsigned char *got = run_acts(&c, &a, walk.stream, kernel->name);
         int64_t at = 0, end = NIB_X_END(a);
