@@ -511,6 +511,34 @@ static void walk_acts(const nib_kernel *kernel, int cases)
     printf("%6d cases  %s\n", cases, kernel->name);
 }
 
+/* The ranges of a plan of every row: each M once, each range within its row's. */
+static void check_ranges(nib_acts acts)
+{
+    enum { MOST = 200 };
+    nib_matmul_desc d = {.size = sizeof d, .max_m = MOST, .acts = acts};
+    nib_matmul *plan;
+    d.x_type = d.y_type = NIB_F32;
+    d.weights = (nib_quant){.bits = 4, .scale_type = NIB_F32, .rule = NIB_RULE_SYM_FULL};
+    d.weights.layout = NIB_LAYOUT_CANONICAL;
+    CHECK_OK(nib_grid_rows(64, 256, 64, &d.weights.grid));
+    if (!CHECK_OK(nib_matmul_plan_open(walk.ctx, &d, &plan))) return;
+    nib_matmul_choice c = {.to_m = 0};
+    for (int64_t m = 1; m <= MOST; m = c.to_m + 1) {
+        if (!CHECK_OK(nib_matmul_kernel_at(plan, m, &c)) ||
+            !CHECK(c.from_m == m && c.to_m >= m, "%s: %lld to %lld, expected from %lld", c.kernel,
+                   (long long)c.from_m, (long long)c.to_m, (long long)m))
+            break;
+        for (size_t i = 0; i < walk.ctx->backend->kernel_count; i++) {
+            const nib_kernel *kernel = &walk.ctx->backend->kernels[i];
+            const nib_matmul_row *row = &kernel->matmul;
+            if (strcmp(kernel->name, c.kernel)) continue;
+            CHECK(m >= row->from_m && (!row->to_m || c.to_m <= row->to_m), "%s runs %lld to %lld",
+                  c.kernel, (long long)m, (long long)c.to_m);
+        }
+    }
+    nib_matmul_plan_close(plan);
+}
+
 int main(int argc, char **argv)
 {
     const char *device = argc > 1 ? argv[1] : "ref";
@@ -542,6 +570,8 @@ int main(int argc, char **argv)
         else walk_row(kernel, cases);
     }
     if (index == 0) check_skip(device, "multiplies nothing");
+    for (nib_acts acts = NIB_ACTS_FLOAT; index > 0 && acts <= NIB_ACTS_DYNAMIC; acts++)
+        check_ranges(acts);
     nib_stream_close(walk.stream), nib_stream_close(walk.ref);
     nib_close(walk.ctx), nib_close(walk.ref_ctx);
     return check_done();
