@@ -41,7 +41,7 @@ TESTS = [
     (r"opencl/(matmul|product|acts|pack)", ["test_matmul opencl:0"]),
     (r"opencl/", ["test_kernels opencl:0"]),
     (r"cpu/matmul\.[ch]", ["test_matmul cpu generic"]),
-    (r"cpu/matmul_(direct_512|avx512|vnni|bf16)", ["test_matmul cpu bf16"]),
+    (r"cpu/matmul_(simd|direct_512|avx512|vnni|bf16)", ["test_matmul cpu bf16"]),
     (r"cpu/(matmul|acts|pack|panel)", ["test_matmul cpu avx2"]),
     (r"_avx512", ["test_kernels cpu avx512"]),
     (r"_simd\.h|_avx2", ["test_kernels cpu avx2"]),
