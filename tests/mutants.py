@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Plants the mutants of tests/mutants.txt one at a time, in a copy of the tree, and says which survive the tests.
 
-    tests/mutants.py [--sample N] [--only TEXT] [--jobs N] [--keep-going]
+    tests/mutants.py [--sample N] [--only TEXT] [--jobs N]
 
-Kernels are tested by the walk (tests/test_kernels.c) on the device that runs them, an eighth of its cases at a time until
-one catches the mutant; host/core by the tests of the interface as well, kernels on AMX tiles by the walk of the matmuls on
-emulated tiles, a seed at a time. A mutant counts as caught when a comparison fails,
-a guard page is touched or a test does not end; one that does not build, or whose text is no longer found, is an error.
+Kernels are tested by the walks (tests/test_kernels.c, tests/test_matmul.c) on the device that runs them, an eighth of their
+cases at a time until one catches the mutant; host/core by the tests of the interface as well. A mutant counts as
+caught when a comparison fails, a guard page is touched or a test does not end; one that does not build, or whose text is no
+longer found, is an error. Kernels of CUDA: tests/cuda_mutants.py.
 --sample N takes N of them, evenly spread; --only those whose file or description holds TEXT. Exit status 1 if any
 survived or was in error.
 """
@@ -26,18 +26,29 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutants"
 PARTS = 8
 CAUGHT = re.compile(r"bytes differ|bytes written outside|changed its input|failed: ")
+# How a walk is told to take part I of its cases.
+WALKS = {
+    "test_kernels": lambda part: ["--part", f"{part}/{PARTS}"],
+    # so few cases need not be of both kinds: --products
+    "test_matmul_amx": lambda part: ["--only", ".amx", "--seed", str(part + 1)],
+    "test_matmul": lambda part: ["--cases", "8", "--seed", str(part + 1), "--products", str(10**12)],
+}
 INVALID = re.compile(r"does not build")
-# By the end of a file's name, what runs it; the first that matches. host/core: these tests too.
-DEVICES = [
-    ("_amx", "tiles"),
-    ("_avx512", "cpu avx512"),
-    ("_simd.h", "cpu avx2"),
-    ("_avx2", "cpu avx2"),
-    ("kernels/opencl/", "opencl:0"),
-    ("kernels/cuda/", "cuda:0"),
-    ("", "cpu generic"),
+# What runs a file, by its name; the first that matches: tests, with the device of a walk and the level of a cpu.
+TESTS = [
+    (r"_amx", ["test_matmul_amx cpu"]),
+    (r"cpu/cpu_pool", ["test_pool"]),
+    (r"host/core/matmul", ["test_matmul_api", "test_matmul cpu avx512"]),
+    (r"host/", ["test_api", "test_ref", "test_ref_ops", "test_layout", "test_kernels cpu generic"]),
+    (r"opencl/(matmul|product|acts|pack)", ["test_matmul opencl:0"]),
+    (r"opencl/", ["test_kernels opencl:0"]),
+    (r"cpu/matmul\.[ch]", ["test_matmul cpu generic"]),
+    (r"cpu/matmul_(simd|direct_512|avx512|vnni|bf16)", ["test_matmul cpu bf16"]),
+    (r"cpu/(matmul|acts|pack|panel)", ["test_matmul cpu avx2"]),
+    (r"_avx512", ["test_kernels cpu avx512"]),
+    (r"_simd\.h|_avx2", ["test_kernels cpu avx2"]),
+    (r"", ["test_kernels cpu generic"]),
 ]
-HOST_TESTS = ["test_api", "test_ref", "test_ref_ops", "test_layout"]
 
 
 @dataclasses.dataclass
@@ -47,11 +58,8 @@ class Mutant:
     old: str
     new: str
 
-    def device(self):
-        return next(device for mark, device in DEVICES if mark in self.path)
-
-    def in_opencl(self):
-        return self.path.startswith("kernels/opencl/")
+    def tests(self):
+        return next(tests for pattern, tests in TESTS if re.search(pattern, self.path))
 
     def plant(self, text):
         """The text with the mutant in it; None where its place is not found exactly once."""
@@ -71,10 +79,6 @@ def read_mutants(name="mutants.txt"):
         new = " ".join(line[2:] for line in lines[1:] if line.startswith("+"))
         mutants.append(Mutant(path, why, old, new))
     return mutants
-
-
-def program(device):
-    return "test_matmul_amx" if device == "tiles" else "test_kernels"
 
 
 class Tree:
@@ -111,21 +115,14 @@ class Tree:
     def compile(self, targets, check=False):
         return self.run(["cmake", "--build", self.build, "-j", "1", "--target", *targets], check=check)
 
-    def environment(self, device):
-        env = {"NIBBLE_CACHE_DIR": "off"}
-        if device.startswith("cpu"):
-            env["NIBBLE_CPU"] = device.split()[1]
-        if device.startswith("opencl"):
-            env["NIBBLE_KERNEL_DIR"] = str(self.source / "kernels")
-        if device.startswith("cuda"):
-            env["NIBBLE_CUDA_DRIVER"] = str(self.build / "tests" / "libcuda_host.so")
-        return env
-
-    def walk(self, device, part):
-        if device == "tiles":
-            return self.run([self.build / "tests" / "test_matmul_amx", "cpu", "--only", ".amx", "--seed", part + 1])
-        return self.run([self.build / "tests" / "test_kernels", device.split()[0], "--part", f"{part}/{PARTS}"],
-                        env=self.environment(device), timeout=300)
+    def test(self, name, part):
+        """Runs a test, of a walk one part."""
+        program, *device = name.split()
+        env = {"NIBBLE_CACHE_DIR": "off", "NIBBLE_KERNEL_DIR": str(self.source / "kernels")}
+        if len(device) > 1:
+            env["NIBBLE_CPU"] = device[1]
+        arguments = [device[0], *WALKS[program](part)] if program in WALKS else []
+        return self.run([self.build / "tests" / program, *arguments], env=env, timeout=150)
 
     def try_mutant(self, mutant):
         """ "caught", "survived", "skipped: WHY" or "error: WHY". """
@@ -134,26 +131,21 @@ class Tree:
         planted = mutant.plant(original)
         if planted is None:
             return "error: its text is not found exactly once"
-        host = mutant.path.startswith("host/")
         path.write_text(planted)
         try:
-            if not mutant.in_opencl():
-                targets = [program(mutant.device())] + (HOST_TESTS if host else [])
-                targets += ["cuda_host"] if mutant.path.startswith("kernels/cuda/") else []
-                built = self.compile(targets)
-                if built.returncode:
-                    return f"error: does not build: {built.stdout[-1500:]}"
-            return self.judge(mutant, host)
+            built = self.compile([name.split()[0] for name in mutant.tests()])
+            if built.returncode:
+                return f"error: does not build: {built.stdout[-1500:]}"
+            return self.judge(mutant)
         except subprocess.TimeoutExpired:
             return "caught"
         finally:
             path.write_text(original)
 
-    def judge(self, mutant, host):
-        runs = [lambda t=t: self.run([self.build / "tests" / t]) for t in HOST_TESTS] if host else []
-        runs += [lambda p=p: self.walk(mutant.device(), p) for p in range(PARTS)]
-        for run in runs:
-            done = run()
+    def judge(self, mutant):
+        runs = [(name, part) for name in mutant.tests() for part in range(PARTS if name.split()[0] in WALKS else 1)]
+        for name, part in runs:
+            done = self.test(name, part)
             if INVALID.search(done.stdout):
                 return f"error: {done.stdout[-1500:]}"
             if done.returncode < 0 or (done.returncode and CAUGHT.search(done.stdout)):
@@ -162,18 +154,16 @@ class Tree:
                 return f"error: exit status {done.returncode}: {done.stdout[-1500:]}"
         return "survived"
 
-    def missing(self, devices):
-        """device -> why it cannot test, of those given; the sources as they are must pass."""
+    def missing(self, names):
+        """test -> why it cannot run here, of those given; the sources as they are must pass."""
         reasons = {}
-        for device in devices:
-            if device.startswith("cuda"):
-                self.compile(["cuda_host"], check=True)
-            self.compile([program(device)], check=True)
-            done = self.walk(device, 0)
+        self.compile([name.split()[0] for name in names], check=True)
+        for name in names:
+            done = self.test(name, 0)
             if done.returncode == 77:
-                reasons[device] = f"no {device} here"
+                reasons[name] = f"{name} cannot run here"
             elif done.returncode:
-                sys.exit(f"mutants: the unchanged sources fail on {device}:\n{done.stdout[-3000:]}")
+                sys.exit(f"mutants: the unchanged sources fail {name}:\n{done.stdout[-3000:]}")
         return reasons
 
 
@@ -197,20 +187,18 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     trees = queue.Queue()
     first = Tree(0)
-    first.compile(["test_kernels"], check=True)
-    reasons = first.missing(sorted({m.device() for m in mutants}))
+    reasons = first.missing(sorted({name for m in mutants for name in m.tests()}))
     trees.put(first)
     for index in range(1, options.jobs):
         trees.put(Tree(index))
     counts = {"caught": 0, "survived": 0, "skipped": 0, "error": 0}
 
     def one(mutant):
-        if mutant.device() in reasons:
-            return mutant, f"skipped: {reasons[mutant.device()]}"
+        without = [reasons[name] for name in mutant.tests() if name in reasons]
+        if without:
+            return mutant, f"skipped: {without[0]}"
         tree = trees.get()
         try:
-            if not (tree.build / "tests" / "test_kernels").exists():
-                tree.compile(["test_kernels"], check=True)
             return mutant, tree.try_mutant(mutant)
         finally:
             trees.put(tree)

@@ -66,6 +66,16 @@ static int64_t cells(const matmul_case *c)
     return g->rows && g->cols ? g->period * ((g->cols + g->group - 1) / g->group) : 0;
 }
 
+/* Zero points that no rule makes: up to one more than a table of the cpu holds, or far from it. CUDA's
+ * kernels of 4 bits are for -2^(bits-1) <= z' < 2^(bits-1) alone. */
+static void plant_zeros(matmul_case *c)
+{
+    if (!strncmp(c->kernel->name, "cuda.", 5)) return;
+    uint64_t most = (uint64_t)PICK(16, 17, 40);
+    for (int64_t i = 0; i < cells(c); i++)
+        c->planes[NIB_PLANE_OFFSETS][i] = (unsigned char)(check_random(&walk.random) % (most + 1));
+}
+
 /* Weights: quantized from noise by `ref`. An exact case has scales 2^-1..2^1, and mins that are
  * whole numbers. */
 static void make_weights(matmul_case *c)
@@ -86,7 +96,13 @@ static void make_weights(matmul_case *c)
         if (nib_rule_offset(q->rule) == NIB_OFFSET_MIN)
             store(c->planes[NIB_PLANE_OFFSETS], q->scale_type, i, (float)PICK(-3, -1, 0, 2));
     }
-    if (c->with_nan && cells(c)) store(c->planes[NIB_PLANE_SCALES], q->scale_type, 0, NAN);
+    nib_offset offset = nib_rule_offset(q->rule);
+    if (offset == NIB_OFFSET_ZERO && q->bits <= 4 && check_random(&walk.random) % 4 == 0)
+        plant_zeros(c);
+    if (c->with_nan && cells(c) && offset == NIB_OFFSET_MIN && check_random(&walk.random) % 4)
+        store(c->planes[NIB_PLANE_OFFSETS], q->scale_type, 0, INFINITY);
+    else if (c->with_nan && cells(c))
+        store(c->planes[NIB_PLANE_SCALES], q->scale_type, 0, PICK(0, 1) ? NAN : INFINITY);
     free(noise);
 }
 
@@ -406,7 +422,7 @@ static matmul_case make_case(const nib_kernel *kernel, int exact)
     q->scale_type = (nib_dtype)PICK(NIB_F32, NIB_F16, NIB_BF16);
     c.k = PICK(0, 1, 31, 32, 33, 64, 96, 127, 128, 129, 256, 300, 384, 512, 520, 1100, 2100);
     c.n = around(row->tile_n, c.k > 2048 ? 80 : 400); /* more columns than a kernel keeps at once */
-    int64_t group = PICK(0, 0, 1, 10, 16, 32, 64, 128, 256);
+    int64_t group = PICK(0, 0, 1, 8, 10, 16, 24, 32, 64, 128, 256);
     if (group == 256 && walk.ctx->backend->host_memory)
         group = 192; /* the cpu's blocks of columns are no multiples of it */
     CHECK_OK(nib_grid_rows(c.n, c.k, group, &q->grid));
@@ -427,7 +443,7 @@ static matmul_case make_case(const nib_kernel *kernel, int exact)
     d->y_type = (nib_dtype)PICK(NIB_F32, NIB_F16, NIB_BF16);
     d->bias_type = (nib_dtype)PICK(NIB_DTYPE_NONE, NIB_F32, NIB_F16, NIB_BF16);
     c.x_pitch = c.k + PICK(0, 0, 1, 5, 8), c.y_pitch = c.n + PICK(0, 0, 1, 3);
-    c.with_nan = !c.exact && check_random(&walk.random) % 8 == 0;
+    c.with_nan = !c.exact && check_random(&walk.random) % 4 == 0;
     return c;
 }
 
@@ -484,6 +500,8 @@ static void walk_acts(const nib_kernel *kernel, int cases)
         a.p.m = c.m, a.p.x_rows = (c.m + tile - 1) / tile * tile, a.p.x_form = form;
         a.p.pack_cols = (c.k + width - 1) / width * width, a.p.x_pitch = c.x_pitch;
         make_x(&c);
+        for (int64_t k = 0; i % 8 == 1 && c.desc.acts < NIB_ACTS_CODES && c.m && k < c.k; k++)
+            store(c.x, c.desc.x_type, k, 0x1p-130f); /* row 0: subnormal, so empty */
         unsigned char *expected = run_acts(&c, &a, walk.ref, NULL);
         unsigned char *got = run_acts(&c, &a, walk.stream, kernel->name);
         int64_t at = 0, end = NIB_X_END(a);
@@ -495,6 +513,34 @@ static void walk_acts(const nib_kernel *kernel, int cases)
         free_case(&c);
     }
     printf("%6d cases  %s\n", cases, kernel->name);
+}
+
+/* The ranges of a plan of every row: each M once, each range within its row's. */
+static void check_ranges(nib_acts acts)
+{
+    enum { MOST = 200 };
+    nib_matmul_desc d = {.size = sizeof d, .max_m = MOST, .acts = acts};
+    nib_matmul *plan;
+    d.x_type = d.y_type = NIB_F32;
+    d.weights = (nib_quant){.bits = 4, .scale_type = NIB_F32, .rule = NIB_RULE_SYM_FULL};
+    d.weights.layout = NIB_LAYOUT_CANONICAL;
+    CHECK_OK(nib_grid_rows(64, 256, 64, &d.weights.grid));
+    if (!CHECK_OK(nib_matmul_plan_open(walk.ctx, &d, &plan))) return;
+    nib_matmul_choice c = {.to_m = 0};
+    for (int64_t m = 1; m <= MOST; m = c.to_m + 1) {
+        if (!CHECK_OK(nib_matmul_kernel_at(plan, m, &c)) ||
+            !CHECK(c.from_m == m && c.to_m >= m, "%s: %lld to %lld, expected from %lld", c.kernel,
+                   (long long)c.from_m, (long long)c.to_m, (long long)m))
+            break;
+        for (size_t i = 0; i < walk.ctx->backend->kernel_count; i++) {
+            const nib_kernel *kernel = &walk.ctx->backend->kernels[i];
+            const nib_matmul_row *row = &kernel->matmul;
+            if (strcmp(kernel->name, c.kernel)) continue;
+            CHECK(m >= row->from_m && (!row->to_m || c.to_m <= row->to_m), "%s runs %lld to %lld",
+                  c.kernel, (long long)m, (long long)c.to_m);
+        }
+    }
+    nib_matmul_plan_close(plan);
 }
 
 int main(int argc, char **argv)
@@ -529,6 +575,8 @@ int main(int argc, char **argv)
         else walk_row(kernel, cases);
     }
     if (index == 0) check_skip(device, "multiplies nothing");
+    for (nib_acts acts = NIB_ACTS_FLOAT; index > 0 && acts <= NIB_ACTS_DYNAMIC; acts++)
+        check_ranges(acts);
     nib_stream_close(walk.stream), nib_stream_close(walk.ref);
     nib_close(walk.ctx), nib_close(walk.ref_ctx);
     return check_done();

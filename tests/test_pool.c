@@ -5,13 +5,14 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 enum { MOST_ITEMS = 1000, LAUNCHES = 300, CALLERS = 3 };
 
 typedef struct tally {
     _Atomic int times[MOST_ITEMS];
-    _Atomic int chunks, small, without_scratch;
+    _Atomic int chunks, small, without_scratch, shared_scratch;
     int64_t items, grain;
 } tally;
 
@@ -23,7 +24,11 @@ static void count(void *const span[NIB_HOST_SPANS], const nib_args *args, nib_i6
     t->chunks++;
     if (end - begin < t->grain && end != t->items) t->small++;
     if (!span[NIB_SCRATCH]) t->without_scratch++;
+    else *(volatile nib_i64 *)span[NIB_SCRATCH] = begin;
+    if (t->items == 15) usleep(500); /* longer than a caller looks for the end */
     for (nib_i64 i = begin; i < end; i++) t->times[i]++;
+    if (t->items > 500) sched_yield(); /* so that another thread may come */
+    if (span[NIB_SCRATCH] && *(volatile nib_i64 *)span[NIB_SCRATCH] != begin) t->shared_scratch++;
 }
 
 static void launch(nib_cpu_pool *pool, void *scratch, int64_t items, int64_t grain)
@@ -39,6 +44,7 @@ static void launch(nib_cpu_pool *pool, void *scratch, int64_t items, int64_t gra
     CHECK(!wrong, "%d items not done once, of %d by %d", wrong, (int)items, (int)grain);
     CHECK(!t->small, "%d chunks below %d", t->small, (int)grain);
     CHECK(!t->without_scratch, "%d chunks", t->without_scratch);
+    CHECK(!t->shared_scratch, "%d chunks found another's numbers in scratch", t->shared_scratch);
     CHECK(t->chunks <= items / grain + 1, "%d chunks of %d by %d", t->chunks, (int)items,
           (int)grain);
     free(t);
