@@ -73,7 +73,8 @@ NIB_API size_t nib_matmul_weights_bytes(const nib_matmul *plan);
 NIB_API size_t nib_matmul_workspace_bytes(const nib_matmul *plan);
 
 /* Packs planes of desc.weights for the plan's kernels, losslessly; every byte of `weights` that a
- * kernel reads is written. The planes are not needed afterwards. */
+ * kernel reads is written. The planes are not needed afterwards. Zero points must be codes, 0 to
+ * 2^bits - 1, as every rule makes them: with others, products differ from device to device. */
 NIB_API nib_status nib_matmul_pack(nib_stream *stream, const nib_matmul *plan,
                                    const nib_mem planes[NIB_PLANES], nib_mem weights);
 
