@@ -106,16 +106,21 @@ INLINE float total_floats(const float *x, nib_i64 count)
     vf sum = v_splat(0.0f);
     nib_i64 k = 0;
     for (; k + LANES <= count; k += LANES) sum += (vf)v_load(x + k);
-    float total = 0.0f;
-    for (int i = 0; i < LANES; i++) total += sum[i];
+    float total = v_meet(sum);
     for (; k < count; k++) total += x[k];
     return total;
 }
 
 INLINE float total_bf16(const nib_u16 *x, nib_i64 count)
 {
-    float total = 0.0f;
-    for (nib_i64 k = 0; k < count; k++) total += NIB_BITS_F32((nib_u32)x[k] << 16);
+    vf sum = v_splat(0.0f);
+    nib_i64 k = 0;
+    for (; k + 2 * LANES <= count; k += 2 * LANES) {
+        vi pairs = v_load(x + k);
+        sum += (vf)(pairs << 16) + (vf)(pairs & (int)0xffff0000);
+    }
+    float total = v_meet(sum);
+    for (; k < count; k++) total += NIB_BITS_F32((nib_u32)x[k] << 16);
     return total;
 }
 
