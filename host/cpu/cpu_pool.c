@@ -1,6 +1,6 @@
 /* cpu_pool.c - persistent workers and one shared counter of items. Between launches workers look
- * for the next one for a while, then sleep on a condition: waking one takes longer than a layer
- * of a few million weights (a fifth of the time of 4096 x 4096 codes of 4 bits on two cores). */
+ * for the next one for a while, then sleep on a condition: waking one costs a product of one row
+ * and 4096 x 4096 codes of 4 bits a twentieth of its time on two cores. */
 #include "cpu_pool.h"
 
 #include "../core/host_memory.h"
