@@ -3,7 +3,7 @@
  * older one:
  *
  *     i32 entries | entries:  i32 bytes | name | i32 calls | i32 values | f32 values     (then a note)
- * */
+ */
 #ifndef NIB_FORMATS_IMATRIX_H
 #define NIB_FORMATS_IMATRIX_H
 
