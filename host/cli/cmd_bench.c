@@ -92,13 +92,17 @@ static int read_columns(const cli_command *command, const cli_settings *s, bench
     return 0;
 }
 
-/* The CPU, and the first device of every other kind that is here and opens. */
-static void default_devices(bench_wish *wish, bench_spec *spec)
+/* The CPU, and the first device of every other kind that is here and opens; one that is here and
+ * does not is said. */
+static void default_devices(const cli_settings *s, bench_wish *wish, bench_spec *spec)
 {
     static const char *const firsts[] = {"cpu", "opencl:0", "cuda:0"};
     for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++) {
         nib_ctx *ctx = NULL;
-        if (i && nib_open(firsts[i], NULL, &ctx) != NIB_OK) continue;
+        nib_status status = i ? nib_open(firsts[i], NULL, &ctx) : NIB_OK;
+        if (status != NIB_OK && status != NIB_E_NO_DEVICE)
+            warn(s, "%s is left out: %s", firsts[i], nib_last_error());
+        if (status != NIB_OK) continue;
         nib_close(ctx);
         wish->devices[spec->device_count++] = firsts[i];
     }
@@ -107,7 +111,7 @@ static void default_devices(bench_wish *wish, bench_spec *spec)
 static int read_devices(const cli_command *command, const cli_settings *s, bench_wish *wish,
                         bench_spec *spec)
 {
-    if (!s->devices.count) default_devices(wish, spec);
+    if (!s->devices.count) default_devices(s, wish, spec);
     for (size_t i = 0; i < s->devices.count; i++)
         for (const char *rest = s->devices.items[i]; rest;) {
             if (spec->device_count == MOST_DEVICES)
