@@ -238,8 +238,8 @@ typedef struct nib_ctx nib_ctx;       /* an open device */
 typedef struct nib_stream nib_stream; /* an ordered queue of work on one context */
 
 /* The caller's own threads: calls task(arg, i) for every i of 0..count-1, once each, at once or
- * one after the other, on any threads, and returns when all calls have. Called from any thread
- * that works on the context, also while another call of it is under way. */
+ * one after the other, on any threads, and returns when all calls have. A context calls it from
+ * any thread that works on it, one call at a time; meanwhile its other threads work alone. */
 typedef void nib_parallel_for(void *user, int32_t count, void (*task)(void *arg, int32_t i),
                               void *arg);
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Pauses before a thread sleeps: 25 us on Zen 4, about three times that on Intel's. */
+/* Pauses before a thread sleeps: 25 us on Zen 4, where it was measured; longer on others. */
 enum { PAUSES = 1000 };
 
 /* One launch: read-only but for the counter. */
