@@ -18,8 +18,7 @@ int bench_print(const cli_settings *settings, const bench_spec *spec, const benc
  * shape. */
 char *bench_sentence(const bench_result *result, const bench_record *first);
 /* How a table heads a column: "int4", "bf16 (oneDNN 2.6.3)"; with the device where there are
- * several.
- */
+ * several. */
 void bench_heading(const bench_result *result, const bench_record *record, char *text,
                    size_t bytes);
 /* "61.4 us" */
